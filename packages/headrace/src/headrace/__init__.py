@@ -1,0 +1,1 @@
+"""Self-service HPC on Slurm: the client, for a laptop."""

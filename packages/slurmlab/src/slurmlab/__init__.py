@@ -1,0 +1,1 @@
+"""Real multi-host Slurm clusters on one machine, with faults on request."""

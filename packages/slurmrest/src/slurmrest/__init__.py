@@ -1,0 +1,1 @@
+"""A typed client for Slurm's REST API, sync and async."""
