@@ -1,0 +1,101 @@
+"""The reconcile loop: look at the world, bring it one step nearer to what is wanted, sleep until called.
+
+A controller takes no input but its lease: it reads the world again each time, so a missed call or a crash costs only a
+delay. Several replicas run the same loop; the one that holds the lease does the work.
+"""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from headrace_server.kernel.errors import HeadraceError
+from headrace_server.kernel.leases import Lease, LeaseLost, Leases
+from headrace_server.kernel.wakeups import Wakeups
+
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
+log = structlog.get_logger()
+
+
+class Controller(Protocol):
+    """Something that keeps one part of the world in order."""
+
+    name: str
+    topic: str
+
+    async def reconcile(self, lease: Lease) -> float:
+        """Do what is due now; return in how many seconds to look again, called or not."""
+        ...
+
+
+async def run(controller: Controller, leases: Leases, wakeups: Wakeups) -> None:
+    """Run `controller` until cancelled, whenever this process holds its lease."""
+    async with wakeups.subscribe(controller.topic) as calls:
+        while True:
+            lease = await _acquire(controller.name, leases)
+            if lease is None:
+                await asyncio.sleep(leases.ttl_s / 3)
+                continue
+            try:
+                async with asyncio.TaskGroup() as group:
+                    keeper = group.create_task(_keep(lease, leases))
+                    group.create_task(_work(controller, lease, calls.names, keeper))
+            except* LeaseLost:
+                log.info("lease lost", controller=controller.name)
+            finally:
+                await asyncio.shield(_give_back(lease, leases))
+
+
+async def _acquire(name: str, leases: Leases) -> Lease | None:
+    try:
+        return await leases.acquire(name)
+    except HeadraceError as error:
+        log.warning("cannot take a lease", controller=name, error=str(error))
+        return None
+
+
+async def _keep(lease: Lease, leases: Leases) -> None:
+    """Renew the lease while the work goes on. While the database is away the lease may run out: then we stop."""
+    failing_for_s = 0.0
+    while True:
+        await asyncio.sleep(leases.ttl_s / 3)
+        try:
+            await leases.renew(lease)
+            failing_for_s = 0.0
+        except LeaseLost:
+            raise
+        except HeadraceError as error:
+            failing_for_s += leases.ttl_s / 3
+            if failing_for_s >= leases.ttl_s:
+                raise LeaseLost(f"{lease.name}: could not be renewed: {error}") from error
+
+
+async def _work(controller: Controller, lease: Lease, calls: "Calls", keeper: "asyncio.Task[None]") -> None:
+    backoff_s = BACKOFF_FIRST_S
+    while not keeper.done():
+        try:
+            wait_s = await controller.reconcile(lease)
+            backoff_s = BACKOFF_FIRST_S
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log.error("controller failed", controller=controller.name, exc_info=error)
+            wait_s, backoff_s = backoff_s, min(backoff_s * 2, BACKOFF_MOST_S)
+            await asyncio.sleep(wait_s)
+            continue
+        await calls(wait_s)
+
+
+async def _give_back(lease: Lease, leases: Leases) -> None:
+    try:
+        await leases.release(lease)
+    except HeadraceError as error:
+        log.info("lease not given back; it will expire", lease=lease.name, error=str(error))
+
+
+class Calls(Protocol):
+    """Waits for wake-ups."""
+
+    async def __call__(self, timeout_s: float | None = None) -> tuple[str, ...]:
+        """Return the names called, or none after `timeout_s`."""
+        ...

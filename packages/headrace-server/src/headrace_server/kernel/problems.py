@@ -1,0 +1,110 @@
+"""The HTTP edge of errors: RFC 9457 problem documents. The only module that knows both errors and status codes."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from headrace_server.kernel.errors import (
+    Broken,
+    Conflict,
+    Forbidden,
+    HeadraceError,
+    Invalid,
+    Missing,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: tuple[tuple[type[HeadraceError], HTTPStatus], ...] = (
+    (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Refused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (Missing, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Broken, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+# What Starlette itself answers (unknown path, wrong method), under names of ours.
+PLAIN_CODES = {400: "bad-request", 404: "no-such-path", 405: "method-not-allowed", 413: "body-too-large"}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One RFC 9457 document. `code` is stable and listed in docs/errors.md; `fix` says what would help."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | None = None
+    asked: Any = None
+    allowed: Any = None
+    fix: str | None = None
+    run: str | None = None
+
+
+def status_of(error: HeadraceError) -> HTTPStatus:
+    """Choose the status code for an error."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem_of(error: HeadraceError) -> Problem:
+    """Turn an error into its document."""
+    return Problem(
+        type=f"urn:headrace:problem:{error.code}",
+        title=error.title(),
+        status=int(status_of(error)),
+        code=error.code,
+        detail=error.detail,
+        field=error.field,
+        asked=error.asked,
+        allowed=error.allowed,
+        fix=error.fix,
+        run=error.run,
+    )
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """Put a problem on the wire, leaving out what it does not say."""
+    body = {key: value for key, value in vars(problem).items() if value is not None}
+    headers = {"WWW-Authenticate": "Bearer"} if problem.status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(body, problem.status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+
+    @app.exception_handler(HeadraceError)
+    async def _domain(_: Request, error: HeadraceError) -> JSONResponse:
+        return answer(problem_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        detail = f"{where}: {first['msg']}" if where else str(first["msg"])
+        return answer(problem_of(Invalid(detail, field=where or None)))
+
+    @app.exception_handler(HTTPException)
+    async def _plain(_: Request, error: HTTPException) -> JSONResponse:
+        code = PLAIN_CODES.get(error.status_code, f"http-{error.status_code}")
+        title = HTTPStatus(error.status_code).phrase
+        return answer(Problem(f"urn:headrace:problem:{code}", title, error.status_code, code, str(error.detail)))
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        # The one broad handler of the API process; the traceback goes to the log, never to the person.
+        log.error("request failed", path=request.url.path, exc_info=error)
+        return answer(problem_of(Broken("Headrace failed to handle this request. The log has the details.")))
