@@ -1,35 +1,28 @@
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 
-from headrace_server.kernel import Database, LeaseLost, Leases, SteppedClock
+from headrace_server.kernel import Database, LeaseLost, Leases
 
 
-@pytest.fixture
-def clock() -> SteppedClock:
-    return SteppedClock(datetime(2026, 11, 21, tzinfo=UTC))
-
-
-async def test_a_process_that_slept_past_its_lease_cannot_write(tmp_path: Path, clock: SteppedClock) -> None:
-    database = Database(f"sqlite:///{tmp_path}/headrace.sqlite", clock)
-    await database.migrate()
+async def test_one_holder_at_a_time(database: Database) -> None:
     first, second = Leases(database, "first"), Leases(database, "second")
-
     held = await first.acquire("runs")
     assert held is not None
     assert await second.acquire("runs") is None
+    await first.release(held)
+    assert await second.acquire("runs") is not None
 
-    clock.step(first.ttl_s + 1)
-    successor = await second.acquire("runs")
-    assert successor is not None
-    assert successor.token > held.token
+
+async def test_an_expired_lease_is_taken_over_and_its_holder_fenced_off(database: Database) -> None:
+    sleeper, successor = Leases(database, "sleeper", ttl_s=-1), Leases(database, "successor")
+    lost = await sleeper.acquire("runs")
+    assert lost is not None
+    taken = await successor.acquire("runs")
+    assert taken is not None
+    assert taken.token > lost.token
     with pytest.raises(LeaseLost):
         async with database.write() as connection:
-            await held.guard(connection)
+            await lost.guard(connection)
     with pytest.raises(LeaseLost):
-        await first.renew(held)
-
-    await second.release(successor)
-    assert await first.acquire("runs") is not None
-    await database.close()
+        await sleeper.renew(lost)
+    await sleeper.release(lost)  # gives back nothing that is no longer its own
+    await successor.renew(taken)

@@ -1,10 +1,12 @@
-"""The reconcile loop: look at the world, bring it one step nearer to what is wanted, sleep until called.
+"""Leadership and the reconcile loop.
 
-A controller takes no input but its lease: it reads the world again each time, so a missed call or a crash costs only a
-delay. Several replicas run the same loop; the one that holds the lease does the work.
+`hold` runs a body in whichever replica holds a lease. Inside it, `reconcile` looks at the world, brings it one step
+nearer to what is wanted, and sleeps until called. A controller takes no input but its lease: it reads the world again
+each time, so a missed call or a crash costs only a delay.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -28,29 +30,51 @@ class Controller(Protocol):
         ...
 
 
-async def run(controller: Controller, leases: Leases, wakeups: Wakeups) -> None:
-    """Run `controller` until cancelled, whenever this process holds its lease."""
+async def reconcile(controller: Controller, lease: Lease, wakeups: Wakeups) -> None:
+    """Run `controller` until cancelled. What it raises is logged and tried again, later and later."""
+    backoff_s = BACKOFF_FIRST_S
     async with wakeups.subscribe(controller.topic) as calls:
         while True:
-            lease = await _acquire(controller.name, leases)
-            if lease is None:
-                await asyncio.sleep(leases.ttl_s / 3)
-                continue
             try:
-                async with asyncio.TaskGroup() as group:
-                    keeper = group.create_task(_keep(lease, leases))
-                    group.create_task(_work(controller, lease, calls.names, keeper))
-            except* LeaseLost:
-                log.info("lease lost", controller=controller.name)
-            finally:
-                await asyncio.shield(_give_back(lease, leases))
+                wait_s = await controller.reconcile(lease)
+                backoff_s = BACKOFF_FIRST_S
+            except LeaseLost:
+                raise
+            except Exception as error:
+                log.error("controller failed", controller=controller.name, exc_info=error)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_MOST_S)
+                continue
+            await calls.names(wait_s)
+
+
+async def hold(name: str, leases: Leases, body: Callable[[Lease], Awaitable[None]]) -> None:
+    """Run `body` whenever this process holds the lease `name`, until cancelled. Losing it cancels the body."""
+    while True:
+        lease = await _acquire(name, leases)
+        if lease is None:
+            await asyncio.sleep(leases.ttl_s / 3)
+            continue
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_keep(lease, leases))
+                group.create_task(_run(body, lease))
+        except* LeaseLost:
+            log.info("lease lost", lease=name)
+        finally:
+            await asyncio.shield(_give_back(lease, leases))
+
+
+async def _run(body: Callable[[Lease], Awaitable[None]], lease: Lease) -> None:
+    await body(lease)
+    raise LeaseLost(f"{lease.name}: the work ended")
 
 
 async def _acquire(name: str, leases: Leases) -> Lease | None:
     try:
         return await leases.acquire(name)
     except HeadraceError as error:
-        log.warning("cannot take a lease", controller=name, error=str(error))
+        log.warning("cannot take a lease", lease=name, error=str(error))
         return None
 
 
@@ -70,32 +94,8 @@ async def _keep(lease: Lease, leases: Leases) -> None:
                 raise LeaseLost(f"{lease.name}: could not be renewed: {error}") from error
 
 
-async def _work(controller: Controller, lease: Lease, calls: "Calls", keeper: "asyncio.Task[None]") -> None:
-    backoff_s = BACKOFF_FIRST_S
-    while not keeper.done():
-        try:
-            wait_s = await controller.reconcile(lease)
-            backoff_s = BACKOFF_FIRST_S
-        except LeaseLost:
-            raise
-        except Exception as error:
-            log.error("controller failed", controller=controller.name, exc_info=error)
-            wait_s, backoff_s = backoff_s, min(backoff_s * 2, BACKOFF_MOST_S)
-            await asyncio.sleep(wait_s)
-            continue
-        await calls(wait_s)
-
-
 async def _give_back(lease: Lease, leases: Leases) -> None:
     try:
         await leases.release(lease)
     except HeadraceError as error:
         log.info("lease not given back; it will expire", lease=lease.name, error=str(error))
-
-
-class Calls(Protocol):
-    """Waits for wake-ups."""
-
-    async def __call__(self, timeout_s: float | None = None) -> tuple[str, ...]:
-        """Return the names called, or none after `timeout_s`."""
-        ...
