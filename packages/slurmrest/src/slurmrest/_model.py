@@ -13,8 +13,8 @@ from datetime import datetime
 import msgspec
 
 JobKey = str
-"""A job as Slurm writes it: ``"123"``, an array task ``"123_4"``, unstarted array tasks ``"123_[5-9]"``, a component
-of a heterogeneous job ``"123+1"``."""
+"""A job as Slurm's commands write it: ``"123"``, an array task ``"123_4"``, unstarted tasks ``"123_[5-9]"``, a
+component of a heterogeneous job ``"123+1"``. A label for people; programs join on the number `Job.job_id`."""
 
 FINISHED = frozenset(
     {
@@ -137,9 +137,15 @@ class JobList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStates(msgspec.Struct, frozen=True, kw_only=True):
-    """One sweep of ``/jobs/state/``: every job's states and nothing else; a hundredth of the cost of `jobs`."""
+    """One sweep of ``/jobs/state/``: the states of every record in the job table, a hundredth of the cost of `jobs`.
 
-    states: dict[JobKey, tuple[str, ...]]
+    The keys are `Job.job_id`, so a sweep and a dump join record by record. The tasks of an array that have not started
+    share one record (its id is the array's); each task gets a record and an id of its own when it starts.
+    """
+
+    states: dict[int, tuple[str, ...]]
+    array_tasks: dict[int, tuple[int, ...]]
+    """The task numbers in each record that belongs to an array, in rising order."""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
