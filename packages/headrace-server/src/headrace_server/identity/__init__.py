@@ -3,3 +3,46 @@
 Owns the tables `accounts`, `login_links` and `sessions`; local accounts, one-use login links, sessions of browsers and
 tokens of programs. Imports the kernel only.
 """
+
+from headrace_server.identity.caller import CurrentPerson, current_person
+from headrace_server.identity.identity import Identity
+from headrace_server.identity.model import (
+    AccountDisabled,
+    CrossSiteRequest,
+    LoginLinkExpired,
+    LoginLinkUnknown,
+    LoginLinkUsed,
+    LoginRequired,
+    NoSuchAccount,
+    NoSuchSession,
+    Person,
+    Role,
+    Session,
+    SessionKind,
+    TokenExpired,
+    TokenUnknown,
+    UserNameInvalid,
+    checked_user_name,
+)
+
+__all__ = [
+    "AccountDisabled",
+    "CrossSiteRequest",
+    "CurrentPerson",
+    "Identity",
+    "LoginLinkExpired",
+    "LoginLinkUnknown",
+    "LoginLinkUsed",
+    "LoginRequired",
+    "NoSuchAccount",
+    "NoSuchSession",
+    "Person",
+    "Role",
+    "Session",
+    "SessionKind",
+    "TokenExpired",
+    "TokenUnknown",
+    "UserNameInvalid",
+    "checked_user_name",
+    "current_person",
+]

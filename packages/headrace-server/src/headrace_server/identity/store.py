@@ -103,9 +103,7 @@ async def add_login_link(
 
 async def use_login_link(connection: AsyncConnection, digest: str, now: datetime) -> bool:
     """Mark the link used. Of any number of callers at once, on any number of replicas, one hears True."""
-    fresh = (
-        (login_links.c.digest == digest) & login_links.c.used_at.is_(None) & (login_links.c.expires_at > now)
-    )
+    fresh = (login_links.c.digest == digest) & login_links.c.used_at.is_(None) & (login_links.c.expires_at > now)
     return (await connection.execute(update(login_links).where(fresh).values(used_at=now))).rowcount == 1
 
 
