@@ -18,7 +18,7 @@ from headrace_server.kernel.errors import (
 )
 from headrace_server.kernel.keys import digest, new_id, new_secret, operation_key
 from headrace_server.kernel.leases import Lease, LeaseLost, Leases
-from headrace_server.kernel.loop import Controller
+from headrace_server.kernel.loop import Controller, hold, reconcile
 from headrace_server.kernel.wakeups import LocalWakeups, PostgresWakeups, Subscription, Wakeups
 
 __all__ = [
@@ -45,8 +45,10 @@ __all__ = [
     "UtcDateTime",
     "Wakeups",
     "digest",
+    "hold",
     "metadata",
     "new_id",
     "new_secret",
     "operation_key",
+    "reconcile",
 ]

@@ -61,6 +61,9 @@ async def hold(name: str, leases: Leases, body: Callable[[Lease], Awaitable[None
                 group.create_task(_run(body, lease))
         except* LeaseLost:
             log.info("lease lost", lease=name)
+        except* Exception as errors:
+            log.error("the work under a lease failed; it starts again", lease=name, exc_info=errors)
+            await asyncio.sleep(BACKOFF_FIRST_S)
         finally:
             await asyncio.shield(_give_back(lease, leases))
 

@@ -1,5 +1,6 @@
 """The HTTP edge of errors: RFC 9457 problem documents. The only module that knows both errors and status codes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from headrace_server.kernel.errors import (
@@ -83,28 +84,34 @@ def answer(problem: Problem) -> JSONResponse:
     return JSONResponse(body, problem.status, headers, media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+def install(app: FastAPI, page: Callable[[Request, Problem], Response] | None = None) -> None:
+    """Make every error of `app` a problem document, or, where a browser asked for a page, what `page` makes of it."""
+
+    def answer_to(request: Request, problem: Problem) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
+        return page(request, problem) if page and wants_page else answer(problem)
 
     @app.exception_handler(HeadraceError)
-    async def _domain(_: Request, error: HeadraceError) -> JSONResponse:
-        return answer(problem_of(error))
+    async def _domain(request: Request, error: HeadraceError) -> Response:
+        return answer_to(request, problem_of(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         detail = f"{where}: {first['msg']}" if where else str(first["msg"])
-        return answer(problem_of(Invalid(detail, field=where or None)))
+        return answer_to(request, problem_of(Invalid(detail, field=where or None)))
 
     @app.exception_handler(HTTPException)
-    async def _plain(_: Request, error: HTTPException) -> JSONResponse:
+    async def _plain(request: Request, error: HTTPException) -> Response:
         code = PLAIN_CODES.get(error.status_code, f"http-{error.status_code}")
         title = HTTPStatus(error.status_code).phrase
-        return answer(Problem(f"urn:headrace:problem:{code}", title, error.status_code, code, str(error.detail)))
+        problem = Problem(f"urn:headrace:problem:{code}", title, error.status_code, code, str(error.detail))
+        return answer_to(request, problem)
 
     @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
+    async def _bug(request: Request, error: Exception) -> Response:
         # The one broad handler of the API process; the traceback goes to the log, never to the person.
         log.error("request failed", path=request.url.path, exc_info=error)
-        return answer(problem_of(Broken("Headrace failed to handle this request. The log has the details.")))
+        problem = problem_of(Broken("Headrace failed to handle this request. The log has the details."))
+        return answer_to(request, problem)
