@@ -146,10 +146,7 @@ def refuse_network_file_system(path: Path, mounts: str | None = None) -> None:
         if not source.exists():
             return
         mounts = source.read_text(encoding="utf-8", errors="surrogateescape")
-    target = path.absolute()
-    while not target.exists() and target != target.parent:
-        target = target.parent
-    target = target.resolve()
+    target = path.resolve()
     best, kind = Path("/"), ""
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")

@@ -91,6 +91,7 @@ class PostgresWakeups(LocalWakeups):
     def __init__(self, database: Database) -> None:
         super().__init__()
         self._database = database
+        self.listening = asyncio.Event()
 
     async def publish(self, topic: str, name: str) -> None:
         """Wake all who subscribed to `topic`, in every process."""
@@ -112,6 +113,7 @@ class PostgresWakeups(LocalWakeups):
         connection = await psycopg.AsyncConnection.connect(url.render_as_string(hide_password=False), autocommit=True)
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
+            self.listening.set()
             async for notice in connection.notifies():
                 topic, _, name = notice.payload.partition("\n")
                 self.deliver(topic, name)
