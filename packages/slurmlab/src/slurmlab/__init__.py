@@ -1,1 +1,6 @@
 """Real multi-host Slurm clusters on one machine, with faults on request."""
+
+from slurmlab.config import RELEASES, LabConfig, SlurmRelease
+from slurmlab.lab import Lab
+
+__all__ = ["RELEASES", "Lab", "LabConfig", "SlurmRelease"]
