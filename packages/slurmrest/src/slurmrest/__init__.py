@@ -33,9 +33,9 @@ from ._errors import UnknownParameter as UnknownParameter
 from ._errors import Unreachable as Unreachable
 from ._errors import UnsupportedVersion as UnsupportedVersion
 from ._errors import UserNotFound as UserNotFound
+from ._model import FINISHED as FINISHED
 from ._model import ControllerPing as ControllerPing
 from ._model import ExitCode as ExitCode
-from ._model import FINISHED as FINISHED
 from ._model import FoundOperation as FoundOperation
 from ._model import HistoryJob as HistoryJob
 from ._model import HistoryStep as HistoryStep
@@ -50,6 +50,7 @@ from ._model import Partition as Partition
 from ._model import PartitionList as PartitionList
 from ._model import Submitted as Submitted
 from ._model import Tres as Tres
+from ._sync._client import Client as Client
 from ._tokens import EnvironmentToken as EnvironmentToken
 from ._tokens import HS256Key as HS256Key
 from ._tokens import StaticToken as StaticToken

@@ -81,25 +81,25 @@ class EffectUnknownError(SlurmError):
         """True when the request changes something and may have been carried out."""
 
 
-class Unreachable(SlurmError):  # noqa: N818 - domain words, as drawn above
+class Unreachable(SlurmError):
     """slurmrestd cannot be reached; nothing was sent."""
 
     default_code = "unreachable"
 
 
-class TimedOut(EffectUnknownError):  # noqa: N818
+class TimedOut(EffectUnknownError):
     """No answer from slurmrestd in time."""
 
     default_code = "timed_out"
 
 
-class ConnectionLost(EffectUnknownError):  # noqa: N818
+class ConnectionLost(EffectUnknownError):
     """The connection to slurmrestd broke before the answer was complete."""
 
     default_code = "connection_lost"
 
 
-class SubmissionUncertain(EffectUnknownError):  # noqa: N818
+class SubmissionUncertain(EffectUnknownError):
     """The answer to a submission was lost and the job is not known yet.
 
     Look the key up with `find_operation`. Before ``certain_after`` a None is not final: the request may still be on its
@@ -115,7 +115,7 @@ class SubmissionUncertain(EffectUnknownError):  # noqa: N818
         self.certain_after = certain_after
 
 
-class AuthenticationFailed(SlurmError):  # noqa: N818
+class AuthenticationFailed(SlurmError):
     """Slurm refuses the token."""
 
     default_code = "authentication_failed"
@@ -133,13 +133,13 @@ class TokenUnavailable(AuthenticationFailed):
     default_code = "token_unavailable"
 
 
-class PermissionDenied(SlurmError):  # noqa: N818
+class PermissionDenied(SlurmError):
     """The user may not do that."""
 
     default_code = "permission_denied"
 
 
-class NotFound(SlurmError):  # noqa: N818
+class NotFound(SlurmError):
     """What was asked for does not exist."""
 
     default_code = "not_found"
@@ -169,13 +169,13 @@ class UserNotFound(NotFound):
     default_code = "user_not_found"
 
 
-class AlreadyFinished(SlurmError):  # noqa: N818
+class AlreadyFinished(SlurmError):
     """The job has ended."""
 
     default_code = "already_finished"
 
 
-class InvalidRequest(SlurmError):  # noqa: N818
+class InvalidRequest(SlurmError):
     """What was asked cannot be; Slurm's number and text say why. ``errno`` is None if it was refused before sending."""
 
     default_code = "invalid_request"
@@ -235,25 +235,25 @@ class UnknownParameter(InvalidRequest):
     default_code = "unknown_parameter"
 
 
-class LimitExceeded(SlurmError):  # noqa: N818
+class LimitExceeded(SlurmError):
     """A limit of the association, QOS, partition or cluster stands in the way."""
 
     default_code = "limit_exceeded"
 
 
-class ControllerUnavailable(SlurmError):  # noqa: N818
+class ControllerUnavailable(SlurmError):
     """slurmrestd answers, slurmctld does not."""
 
     default_code = "controller_unavailable"
 
 
-class SlurmdbUnavailable(SlurmError):  # noqa: N818
+class SlurmdbUnavailable(SlurmError):
     """slurmdbd does not answer, or this cluster has no accounting."""
 
     default_code = "slurmdb_unavailable"
 
 
-class UnsupportedVersion(SlurmError):  # noqa: N818
+class UnsupportedVersion(SlurmError):
     """slurmrestd speaks no API version that this package knows."""
 
     default_code = "unsupported_version"

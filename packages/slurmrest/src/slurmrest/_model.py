@@ -378,6 +378,8 @@ class JobDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute path on the cluster. Required by Slurm."""
     environment: Mapping[str, str] = {}
     """Environment of the batch script, besides what sbatch itself would set."""
+    login_environment: bool = False
+    """Start from the user's login environment on the compute host, as ``sbatch --export=NONE`` does: slower to start."""
     account: str | None = None
     partition: str | None = None
     qos: str | None = None

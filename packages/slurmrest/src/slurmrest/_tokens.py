@@ -121,7 +121,12 @@ class TokenCommand(TokenCallback):
 
         try:
             done = subprocess.run(
-                self._argv, check=True, capture_output=True, text=True, timeout=self._timeout_s, stdin=subprocess.DEVNULL
+                self._argv,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=self._timeout_s,
+                stdin=subprocess.DEVNULL,
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise TokenUnavailable(f"The token command {self._argv[0]} failed: {error}.") from error

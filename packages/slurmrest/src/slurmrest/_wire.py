@@ -411,7 +411,7 @@ class StepName(msgspec.Struct):
 class StepNodes(msgspec.Struct):
     """Nodes of a step."""
 
-    list: list[str] | None = None
+    names: list[str] | None = msgspec.field(default=None, name="list")
 
 
 class StepTasks(msgspec.Struct):

@@ -1,0 +1,204 @@
+"""From what slurmrestd answers to an error in words.
+
+The HTTP status is a hint, not the truth: a refused token is a 200 on ``/ping``, an unknown node is a 200 with
+``errors``, a bad flag is a 500 with good data. The envelope decides; the status only where there is no envelope.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from . import _errors as e
+from ._wire import Envelope, ErrorItem
+
+BY_ERRNO: dict[int, type[e.SlurmError]] = {
+    # talking to slurmctld
+    1001: e.ControllerUnavailable,
+    1005: e.ProtocolError,
+    1007: e.AuthenticationFailed,
+    1800: e.ControllerUnavailable,
+    2027: e.ControllerUnavailable,
+    2131: e.ControllerUnavailable,
+    # who
+    2002: e.PermissionDenied,
+    2010: e.UserNotFound,
+    2113: e.UserNotFound,
+    2169: e.UserNotFound,
+    2170: e.UserNotFound,
+    2171: e.UserNotFound,
+    2172: e.UserNotFound,
+    6000: e.AuthenticationFailed,
+    6001: e.TokenExpired,
+    6010: e.AuthenticationFailed,
+    # jobs
+    2017: e.JobNotFound,
+    2018: e.NodeNotFound,
+    2021: e.AlreadyFinished,
+    2084: e.AlreadyFinished,
+    2138: e.InvalidRequest,
+    2139: e.InvalidRequest,
+    2140: e.InvalidRequest,
+    # what was asked
+    2000: e.InvalidPartition,
+    2001: e.InvalidPartition,
+    2003: e.InvalidPartition,
+    2004: e.InvalidResources,
+    2005: e.InvalidResources,
+    2006: e.InvalidResources,
+    2007: e.LimitExceeded,
+    2009: e.InvalidScript,
+    2012: e.InvalidRequest,
+    2014: e.InvalidResources,
+    2015: e.InvalidResources,
+    2025: e.InvalidResources,
+    2029: e.InvalidResources,
+    2038: e.InvalidDependency,
+    2040: e.InvalidResources,
+    2044: e.InvalidResources,
+    2045: e.InvalidAccount,
+    2048: e.InvalidResources,
+    2050: e.LimitExceeded,
+    2051: e.InvalidTimeLimit,
+    2052: e.PermissionDenied,
+    2053: e.InvalidRequest,
+    2054: e.InvalidRequest,
+    2063: e.InvalidRequest,
+    2066: e.InvalidQos,
+    2068: e.InvalidResources,
+    2069: e.InvalidResources,
+    2070: e.InvalidPartition,
+    2071: e.InvalidDependency,
+    2072: e.InvalidResources,
+    2074: e.LimitExceeded,
+    2081: e.InvalidArray,
+    2101: e.InvalidPartition,
+    2105: e.ControllerUnavailable,
+    2114: e.InvalidResources,
+    2115: e.InvalidResources,
+    2119: e.InvalidResources,
+    2122: e.InvalidResources,
+    2123: e.InvalidRequest,
+    2124: e.InvalidTimeLimit,
+    2127: e.InvalidRequest,
+    2130: e.InvalidAccount,
+    2133: e.InvalidResources,
+    2134: e.InvalidResources,
+    2173: e.InvalidAccount,
+    2177: e.InvalidRequest,
+    8000: e.InvalidTimeLimit,
+    # accounting
+    7000: e.SlurmdbUnavailable,
+    7006: e.LimitExceeded,
+    7007: e.LimitExceeded,
+    7008: e.SlurmdbUnavailable,
+    # slurmrestd's own
+    9003: e.InvalidRequest,
+}
+"""Slurm's error number to a word. A number that is missing becomes `OtherSlurmError` with Slurm's text."""
+
+LOST_ON_THE_WAY = frozenset(
+    {1002, 1003, 1004, 1017, 1018, 1020, 1022, 1023, 1024, 1801, 1802, 1803, 1805, 5003, 5004, 5005}
+)
+"""slurmrestd spoke to slurmctld and did not get an answer: a change may have been made all the same."""
+
+_NOISE = re.compile(r"\s+")
+
+
+def raise_for(
+    envelope: Envelope | None, status: int, body: bytes, *, mutating: bool, slurmdb: bool, token_expired: bool
+) -> None:
+    """Raise what the answer says, if it says that something went wrong."""
+    problem = _worst(envelope)
+    if problem is not None:
+        raise _from_item(problem, status, mutating=mutating, slurmdb=slurmdb, token_expired=token_expired)
+    if envelope is not None:
+        for warning in envelope.warnings or ():
+            if "Ignoring unknown field" in (warning.description or ""):
+                raise e.UnknownParameter(
+                    f"slurmrestd ignored a field it does not know: {warning.description}",
+                    description=warning.description,
+                )
+    if status == 401 or status == 511:
+        raise _unauthenticated(None, status, token_expired=token_expired)
+    if status >= 400 or envelope is None:
+        text = _NOISE.sub(" ", body[:300].decode("utf-8", "replace")).strip()
+        raise e.ProtocolError(
+            f"slurmrestd answered with HTTP {status} and no explanation: {text or 'empty body'}.",
+            description=text,
+            http_status=status,
+        )
+
+
+def decode_envelope(body: bytes) -> Envelope | None:
+    """Return the envelope of a body, or None when the body is not Slurm's JSON."""
+    try:
+        return msgspec.json.decode(body, type=Envelope)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+
+
+def version_is_gone(status: int, body: bytes) -> bool:
+    """Whether slurmrestd does not know the path at all: it was replaced by one that lacks this API version."""
+    return status == 404 and b"Unable to find requested URL" in body[:300]
+
+
+def _worst(envelope: Envelope | None) -> ErrorItem | None:
+    if envelope is None or not envelope.errors:
+        return None
+    # The first with a number: slurmrestd puts the cause first and then what followed from it.
+    return next((item for item in envelope.errors if item.error_number), envelope.errors[0])
+
+
+def _from_item(item: ErrorItem, status: int, *, mutating: bool, slurmdb: bool, token_expired: bool) -> e.SlurmError:
+    errno = item.error_number or None
+    said = _sentence(item)
+    if errno in LOST_ON_THE_WAY:
+        if slurmdb:
+            kind: type[e.SlurmError] = e.SlurmdbUnavailable
+        elif mutating:
+            lost = e.TimedOut(
+                f"slurmrestd lost contact with slurmctld before an answer came. {said}", code="controller_lost"
+            )
+            lost.errno, lost.slurm_text, lost.description, lost.http_status = (
+                errno,
+                item.error,
+                item.description,
+                status,
+            )
+            return lost
+        else:
+            kind = e.ControllerUnavailable
+    elif errno is None:
+        kind = e.OtherSlurmError
+    else:
+        kind = BY_ERRNO.get(errno, e.OtherSlurmError)
+    if slurmdb and kind is e.ControllerUnavailable:
+        kind = e.SlurmdbUnavailable
+    if issubclass(kind, e.AuthenticationFailed) or (status in (401, 511) and errno is None):
+        return _unauthenticated(item, status, token_expired=token_expired)
+    return kind(said, errno=errno, slurm_text=item.error, description=item.description, http_status=status)
+
+
+def _unauthenticated(item: ErrorItem | None, status: int, *, token_expired: bool) -> e.AuthenticationFailed:
+    kind = e.TokenExpired if token_expired else e.AuthenticationFailed
+    message = "The Slurm token has expired." if token_expired else "Slurm refuses the token."
+    return kind(
+        message,
+        errno=item.error_number if item else None,
+        slurm_text=item.error if item else None,
+        description=item.description if item else None,
+        http_status=status,
+    )
+
+
+def _sentence(item: ErrorItem) -> str:
+    error, description = (item.error or "").strip(), (item.description or "").strip()
+    if error in ("", "No error") or error == description:
+        sentence = description or error or "Slurm gave no reason"
+    elif not description:
+        sentence = error
+    else:
+        sentence = f"{error} ({description})"
+    return _NOISE.sub(" ", sentence).rstrip(".") + "."

@@ -1,0 +1,1 @@
+"""Derived from `_async` by scripts/unasync."""

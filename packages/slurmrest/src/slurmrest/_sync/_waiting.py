@@ -1,0 +1,20 @@
+"""The two ways of waiting. Written by hand, unlike the rest of this folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
+
+
+def call(function: Callable[[], T], *, blocking: bool) -> T:
+    """Call a function."""
+    del blocking
+    return function()
