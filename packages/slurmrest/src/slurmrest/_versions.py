@@ -38,7 +38,8 @@ VERSIONS: tuple[ApiVersion, ...] = (
 BY_NAME = {version.name: version for version in VERSIONS}
 HIGHEST = VERSIONS[-1]
 
-_PATH = re.compile(rb'"/slurm/(v0\.0\.\d+)/')
+# slurmrestd escapes slashes in JSON.
+_PATH = re.compile(rb'"\\?/slurm\\?/(v0\.0\.\d+)\\?/')
 
 
 def spoken(openapi: bytes) -> frozenset[str]:

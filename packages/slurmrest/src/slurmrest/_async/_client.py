@@ -42,7 +42,7 @@ from .._model import (
 from .._operation import check_key
 from .._query import Value, target
 from .._tokens import HS256Key, TokenProvider, expiry
-from .._versions import VERSIONS, ApiVersion
+from .._versions import HIGHEST, VERSIONS, ApiVersion
 from ._connection import Answer, Connection
 from ._waiting import call, sleep
 
@@ -252,8 +252,8 @@ class AsyncClient:
 
     async def partitions(self, *, update_time: datetime | None = None) -> PartitionList:
         """Return all partitions. With ``update_time`` the answer may be ``unchanged``."""
-        version = await self._version()
         answer, unchanged = await self._get(_wire.PartitionsAnswer, ("partitions", ""), _since(update_time))
+        version = await self._version()
         last_update = _wire.moment(answer.last_update)
         if update_time is not None and (unchanged or last_update is None):
             return PartitionList(unchanged=True, last_update=update_time)
@@ -406,7 +406,8 @@ class AsyncClient:
     ) -> tuple[E, bool]:
         mutating = method != "GET"
         query = tuple(query)
-        version = await self._version()
+        # The highest version first: where it is missing slurmrestd says so before doing anything, and then it is asked.
+        version = self._connection.version or HIGHEST
         given = token is not None
         secret = token or await self._fetch_token()
         renewed = False
@@ -421,6 +422,7 @@ class AsyncClient:
             if _failure.version_is_gone(answer.status, answer.body):
                 version = await self._renegotiate(version, family)
                 continue
+            self._connection.version = version
             try:
                 return self._read(answer, kind, secret, mutating=mutating, slurmdb=family == "slurmdb", lenient=lenient)
             except AuthenticationFailed:

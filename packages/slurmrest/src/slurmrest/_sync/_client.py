@@ -42,7 +42,7 @@ from .._model import (
 from .._operation import check_key
 from .._query import Value, target
 from .._tokens import HS256Key, TokenProvider, expiry
-from .._versions import VERSIONS, ApiVersion
+from .._versions import HIGHEST, VERSIONS, ApiVersion
 from ._connection import Answer, Connection
 from ._waiting import call, sleep
 
@@ -252,8 +252,8 @@ class Client:
 
     def partitions(self, *, update_time: datetime | None = None) -> PartitionList:
         """Return all partitions. With ``update_time`` the answer may be ``unchanged``."""
-        version = self._version()
         answer, unchanged = self._get(_wire.PartitionsAnswer, ("partitions", ""), _since(update_time))
+        version = self._version()
         last_update = _wire.moment(answer.last_update)
         if update_time is not None and (unchanged or last_update is None):
             return PartitionList(unchanged=True, last_update=update_time)
@@ -297,7 +297,9 @@ class Client:
         return tuple(_reading.history_job(record) for record in answer.jobs or ())
 
     def _submit_once(self, content: bytes, operation_key: str | None, token: str) -> Submitted:
-        answer, _ = self._call("POST", "slurm", ("job", "submit"), _wire.SubmitAnswer, content=content, token=token)
+        answer, _ = self._call(
+            "POST", "slurm", ("job", "submit"), _wire.SubmitAnswer, content=content, token=token
+        )
         if not answer.job_id:
             raise ProtocolError("slurmrestd accepted the submission but named no job.")
         said = answer.job_submit_user_msg or (answer.result.job_submit_user_msg if answer.result else None)
@@ -404,7 +406,8 @@ class Client:
     ) -> tuple[E, bool]:
         mutating = method != "GET"
         query = tuple(query)
-        version = self._version()
+        # The highest version first: where it is missing slurmrestd says so before doing anything, and then it is asked.
+        version = self._connection.version or HIGHEST
         given = token is not None
         secret = token or self._fetch_token()
         renewed = False
@@ -419,6 +422,7 @@ class Client:
             if _failure.version_is_gone(answer.status, answer.body):
                 version = self._renegotiate(version, family)
                 continue
+            self._connection.version = version
             try:
                 return self._read(answer, kind, secret, mutating=mutating, slurmdb=family == "slurmdb", lenient=lenient)
             except AuthenticationFailed:
