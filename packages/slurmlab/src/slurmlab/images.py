@@ -38,10 +38,7 @@ class Image:
 
 def image_names(release: SlurmRelease) -> tuple[str, str]:
     """References of the login image and the Slurm image of a release; they change with what they are built from."""
-    digest = hashlib.sha256()
-    for name in CONTEXT_FILES:
-        digest.update(files("slurmlab").joinpath("image", name).read_bytes())
-    tag = f"{release.version}-{digest.hexdigest()[:10]}"
+    tag = f"{release.version}-{_digest(CONTEXT_FILES)}"
     return f"{REPOSITORY}/login:{tag}", f"{REPOSITORY}/slurm:{tag}"
 
 
@@ -118,6 +115,13 @@ def debian_mirror() -> str | None:
     return None
 
 
+def _digest(names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(files("slurmlab").joinpath("image", name).read_bytes())
+    return digest.hexdigest()[:10]
+
+
 def _exists(engine: Engine, reference: str) -> bool:
     return engine.attempt("image", "inspect", "--format", "{{.Id}}", reference).returncode == 0
 
@@ -140,7 +144,7 @@ def _write_context(context: Path) -> None:
 
 def _base_image(engine: Engine, release: SlurmRelease, say: Say) -> str:
     """Debian's own image where a registry can be reached, else one made by mmdebstrap."""
-    base = f"{REPOSITORY}/base:{release.suite}"
+    base = f"{REPOSITORY}/base:{release.suite}-{_digest(('apt.conf', 'dpkg.cfg'))}"
     if _exists(engine, base):
         return base
     registry = f"docker.io/library/debian:{release.suite}-slim"
