@@ -13,7 +13,7 @@ setup:  ## Install everything into .venv, and the portal's assets
 	@scripts/build-assets
 
 demo: setup  ## Bring up a real Slurm cluster and run three real workloads on it, timed from wish to running
-	@scripts/demo
+	@.venv/bin/python scripts/demo.py
 
 up: setup  ## Bring up a lab, the API and the portal, in the background; prints login links
 	@.venv/bin/slurmlab doctor --fix

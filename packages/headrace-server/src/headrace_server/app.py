@@ -16,7 +16,7 @@ from headrace_server import clusters as clusters_room
 from headrace_server import identity as identity_room
 from headrace_server import portal
 from headrace_server import runs as runs_room
-from headrace_server.clusters import Clusters
+from headrace_server.clusters import Cluster, Clusters, NotWatched, Reachable, Unreachable
 from headrace_server.identity import Identity
 from headrace_server.kernel import (
     Database,
@@ -56,7 +56,7 @@ def join(settings: Settings) -> House:
     wakeups: Wakeups = LocalWakeups() if database.is_sqlite else PostgresWakeups(database)
     clusters = Clusters(settings.clusters, clock, wakeups)
     identity = Identity(database, clock)
-    runs = Runs(database, clock, wakeups, clusters)
+    runs = Runs(database, clock, wakeups, clusters, identity)
     return House(settings, database, wakeups, clusters, identity, runs)
 
 
@@ -122,7 +122,7 @@ def _add_health(app: FastAPI, house: House) -> None:
     async def readyz(_: Request) -> JSONResponse:
         """Say whether this process can do its work: the database must answer; clusters are reported, not required."""
         checks = [await _check_database(house.database)]
-        checks += [Check(f"cluster {c.name}", *c.watch.health()) for c in house.clusters]
+        checks += [_check_cluster(cluster) for cluster in house.clusters]
         ready = checks[0].ok
         return JSONResponse({"ready": ready, "checks": [asdict(check) for check in checks]}, 200 if ready else 503)
 
@@ -133,6 +133,17 @@ async def _check_database(database: Database) -> Check:
     except HeadraceError as error:
         return Check("database", ok=False, detail=error.detail)
     return Check("database", ok=True)
+
+
+def _check_cluster(cluster: Cluster) -> Check:
+    name, condition = f"cluster {cluster.name}", cluster.watch.condition
+    match condition:
+        case Reachable():
+            return Check(name, ok=True)
+        case Unreachable():
+            return Check(name, ok=False, detail=f"{condition.code}: {condition.text}")
+        case NotWatched():
+            return Check(name, ok=True, detail="watched by another process, or not yet")
 
 
 async def _stop(task: "asyncio.Task[None]") -> None:

@@ -135,18 +135,19 @@ def _elsewhere(there: Elsewhere) -> Site:
 def _lab(wish: Wish) -> Site:
     from slurmlab import Lab, LabConfig  # noqa: PLC0415 - an extra: a site that has Slurm needs no lab
 
-    lab = Lab.up(LabConfig(name=wish.lab, slurm=wish.slurm, nodes=wish.nodes))
+    config = LabConfig(name=wish.lab, slurm=wish.slurm, nodes=wish.nodes)
+    lab = Lab.up(config, say=print)
+    host, port = lab.ssh_address
     cluster = ClusterSettings(
         name=lab.name,
         slurmrestd_url=lab.slurmrestd_url,
         jwt_key_file=lab.jwt_key_path,
-        service_user="slurm",
-        login_host="127.0.0.1",
-        login_port=lab.ssh_port,
+        login_host=host,
+        login_port=port,
         ssh_ca_key_file=lab.ssh_ca_key_path,
         ssh_known_hosts_file=lab.ssh_known_hosts_path,
     )
-    return Site(cluster, {user.name: "operator" if user.is_operator else "user" for user in lab.users})
+    return Site(cluster, {user.name: "operator" if user.role == "operator" else "user" for user in config.site.users})
 
 
 async def _login_links(settings: Settings, site: Site) -> dict[str, str]:
@@ -172,10 +173,13 @@ def _welcome(settings: Settings, site: Site, links: dict[str, str]) -> None:
 
 def _detach(settings: Settings) -> None:
     """Start this program again in the background, with the settings in a file, and wait until it is ready."""
+    file, wanted = settings.state / "up.json", msgspec.json.encode(settings, enc_hook=str)
     if _is_held(settings.state / "up.lock"):
-        raise AlreadyUp(f"Headrace is already up at {settings.base_url}.", fix="Stop it with: headrace-server down")
-    file = settings.state / "up.json"
-    file.write_bytes(msgspec.json.encode(settings, enc_hook=str))
+        if file.exists() and file.read_bytes() == wanted:
+            print("Headrace is already up.")
+            return
+        raise AlreadyUp(f"Another Headrace uses {settings.state}.", fix="Stop it with: headrace-server down")
+    file.write_bytes(wanted)
     log = (settings.state / "server.log").open("ab")
     argv = [sys.executable, "-m", "headrace_server.up", str(file)]
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
