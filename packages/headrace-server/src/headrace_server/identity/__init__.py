@@ -4,6 +4,7 @@ Owns the tables `accounts`, `login_links` and `sessions`; local accounts, one-us
 tokens of programs. Imports the kernel only.
 """
 
+from headrace_server.identity.api import router as api_router
 from headrace_server.identity.caller import CurrentPerson, current_person
 from headrace_server.identity.identity import Identity
 from headrace_server.identity.model import (
@@ -24,6 +25,7 @@ from headrace_server.identity.model import (
     UserNameInvalid,
     checked_user_name,
 )
+from headrace_server.identity.pages import router as pages_router
 
 __all__ = [
     "AccountDisabled",
@@ -43,6 +45,8 @@ __all__ = [
     "TokenExpired",
     "TokenUnknown",
     "UserNameInvalid",
+    "api_router",
     "checked_user_name",
     "current_person",
+    "pages_router",
 ]

@@ -10,7 +10,7 @@ from pydantic import Field
 from headrace_server.identity.caller import CurrentPerson, identity_of, session_secret
 from headrace_server.identity.model import TOKEN_TTL, Role, SessionKind
 
-router = APIRouter(prefix="/api/v1", tags=["identity"])
+router = APIRouter(tags=["identity"])
 
 
 @dataclass(frozen=True)

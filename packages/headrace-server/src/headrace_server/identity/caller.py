@@ -78,7 +78,7 @@ def cookie_name(request: Request) -> str:
     Over https the `__Host-` prefix makes browsers refuse one set by a neighbour domain. Over plain http the port is in
     the name, because cookies do not tell ports apart and two servers on one machine would log each other out.
     """
-    return "__Host-headrace" if request.url.scheme == "https" else f"headrace-{request.url.port or 80}"
+    return "__Host-headrace" if _is_https(request) else f"headrace-{request.url.port or 80}"
 
 
 def set_session_cookie(request: Request, response: Response, secret: str) -> None:
@@ -88,7 +88,7 @@ def set_session_cookie(request: Request, response: Response, secret: str) -> Non
         secret,
         max_age=int(BROWSER_TTL.total_seconds()),
         path="/",
-        secure=request.url.scheme == "https",
+        secure=_is_https(request),
         httponly=True,
         samesite="lax",
     )
@@ -96,6 +96,10 @@ def set_session_cookie(request: Request, response: Response, secret: str) -> Non
 
 def clear_session_cookie(request: Request, response: Response) -> None:
     """Take the browser's session away."""
-    response.delete_cookie(
-        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
-    )
+    response.delete_cookie(cookie_name(request), path="/", secure=_is_https(request), httponly=True, samesite="lax")
+
+
+def _is_https(request: Request) -> bool:
+    """Whether the browser speaks https: to us, or to the proxy before us (then the settings' public_url says so)."""
+    base_url: str = request.app.state.settings.base_url
+    return request.url.scheme == "https" or base_url.startswith("https://")

@@ -1,0 +1,36 @@
+"""How numbers and moments read on a page. The script in assets/src/time.js says the same things the same way."""
+
+from datetime import UTC, datetime
+
+NOTHING = "\N{EN DASH}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time in at most two units: `0.4 s`, `12 s`, `3m 05s`, `2h 14m`, `3d 04h`; a dash for None."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def moment(value: datetime | None) -> str:
+    """Return a moment as people without scripts see it, in UTC; scripts put it into their own zone."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else NOTHING
+
+
+def iso(value: datetime) -> str:
+    """Return a moment for the `datetime` attribute."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def epoch_ms(value: datetime) -> int:
+    """Return a moment as milliseconds since 1970."""
+    return int(value.timestamp() * 1000)
