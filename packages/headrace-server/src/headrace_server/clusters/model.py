@@ -7,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import slurmrest
-
 from headrace_server.kernel import Forbidden, Invalid, Missing, Refused, Unavailable
 
 
@@ -106,26 +105,36 @@ class WatchCounters:
 
 @dataclass(frozen=True, slots=True)
 class WatchedJob:
-    """One record of slurmctld: a job, a split-off array task, the rest of an array, or a het component.
+    """One record of slurmctld: a job, a started array task, the tasks of an array that wait, or a het component.
 
     `states` is of the snapshot's sweep. `details` may be older (`details_at` says when they were asked for) or missing:
     None means not known, not empty.
     """
 
-    key: slurmrest.JobKey
-    """As Slurm writes it: `123`, `123_4`, `123_[5-9]`, `123+1`."""
     job_id: int
-    """The id it is filed under: the array's for a task, the leader's for a het component, else its own."""
+    """The record's own id. Of an array's waiting tasks it is the array's; a task gets its own when it starts."""
     array_job_id: int | None
-    array_task: int | None
-    """The index of a task that slurmctld has split off."""
-    array_tasks: str | None
-    """The indexes that are not split off yet: `5-9`, `0,3-7:2`; one record stands for all of them."""
-    het_offset: int | None
+    """The array's id. None: not an array, or (when `array_tasks` is not empty) not known before the details are."""
+    array_tasks: tuple[int, ...]
+    """The task numbers the record stands for; empty if it is no array's."""
     states: tuple[str, ...]
     """Slurm's words, base state first."""
     details: slurmrest.Job | None = None
     details_at: datetime | None = None
+
+    @property
+    def filed_under(self) -> int:
+        """The id under which a snapshot holds it: the array's, the het job's leader's, or its own."""
+        if self.array_job_id is not None:
+            return self.array_job_id
+        if self.details is not None and self.details.het_job_id is not None:
+            return self.details.het_job_id
+        return self.job_id
+
+    @property
+    def array_task(self) -> int | None:
+        """The task number, where the record stands for just one."""
+        return self.array_tasks[0] if len(self.array_tasks) == 1 else None
 
     @property
     def state(self) -> str:

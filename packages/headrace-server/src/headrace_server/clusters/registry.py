@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 import httpx
-import slurmrest
 
+import slurmrest
 from headrace_server.clusters.files import Files
 from headrace_server.clusters.files.sftp import SftpFiles
 from headrace_server.clusters.model import ClusterSettings, NoSuchCluster
