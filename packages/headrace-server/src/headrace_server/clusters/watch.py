@@ -14,6 +14,7 @@ import slurmrest
 from headrace_server.clusters.announce import Announcer
 from headrace_server.clusters.details import Details
 from headrace_server.clusters.model import (
+    NO_JOBS,
     Condition,
     NotWatched,
     Reachable,
@@ -156,7 +157,7 @@ class Watch:
             self.condition = Reachable(self._clock.now())
         touched, self._touched = self._touched, set()
         # A task that was filed under its own id only until its details came was never seen there.
-        seen = before.jobs if before else {}
+        seen = before.jobs if before else NO_JOBS
         self._announcer.say(str(job_id) for job_id in sorted(touched) if job_id in jobs or job_id in seen)
 
     def _fail(self, code: str, text: str) -> None:
