@@ -4,6 +4,7 @@ Owns the registered clusters, the watch on each with its snapshots, and the file
 May import the kernel.
 """
 
+from headrace_server.clusters.api import router as api_router
 from headrace_server.clusters.files import FileChunk, Files
 from headrace_server.clusters.files.sftp import SftpFiles
 from headrace_server.clusters.model import (
@@ -48,5 +49,6 @@ __all__ = [
     "Watch",
     "WatchCounters",
     "WatchedJob",
+    "api_router",
     "topic_of",
 ]

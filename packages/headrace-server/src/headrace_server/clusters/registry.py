@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import httpx
 
@@ -31,6 +32,7 @@ class Cluster:
     ) -> None:
         self.name = settings.name
         self.settings = settings
+        self._clock = clock
         self._service = slurmrest.AsyncClient(
             settings.slurmrestd_url, self._token(settings.service_user), transport=transport
         )
@@ -48,6 +50,10 @@ class Cluster:
                 self._views.popitem(last=False)
         self._views.move_to_end(user)
         return view
+
+    def age_s(self, moment: datetime) -> float:
+        """Return how long ago something was known."""
+        return (self._clock.now() - moment).total_seconds()
 
     async def close(self) -> None:
         """Let go of all connections."""
