@@ -41,7 +41,7 @@ class Asked:
         self.flags: dict[str, None] = {}  # Slurm's job flags, in order
         self.environment: dict[str, str] | None = None
         self.user_environment = False
-        self.nodes: tuple[int, int | None, bool] | None = None
+        self.nodes: tuple[int, int, bool] | None = None
         self.tasks: int | None = None
 
 
@@ -59,6 +59,7 @@ def merged(asked: Asked, description: JobDescription) -> JobDescription:
     _refuse_contradictions(asked)
     _settle_nodes_and_tasks(asked)
     _settle_gpus(asked)
+    _settle_cpus(asked, description.cpus_per_task)
     if asked.flags:
         asked.slurm["flags"] = list(asked.flags)
     defaults = JobDescription(script="")
@@ -69,13 +70,13 @@ def merged(asked: Asked, description: JobDescription) -> JobDescription:
         asked.slurm.pop("memory_per_tres", None)
     changes = {name: value for name, value in asked.fields.items() if name not in already}
     if "nodes" in already:
-        for name in ("minimum_nodes", "maximum_nodes"):
-            asked.slurm.pop(name, None)
+        asked.slurm.pop("minimum_nodes", None)
+    if changes.get("hold", description.hold):
+        asked.slurm.pop("priority", None)  # both are one field of Slurm's, and holding wins
     changes["slurm_fields"] = {**asked.slurm, **description.slurm_fields}
-    environment = dict(description.environment) if asked.environment is None else asked.environment
-    if asked.user_environment:
-        environment["SLURM_GET_USER_ENV"] = "1"
-    changes["environment"] = environment
+    if asked.environment is not None:
+        changes["environment"] = asked.environment
+    changes["login_environment"] = asked.user_environment or description.login_environment
     return msgspec.structs.replace(description, **changes)
 
 
@@ -181,6 +182,15 @@ def _gres(asked: Asked, directive: Directive) -> None:
         asked.fields.pop("gres", None)
     else:
         asked.fields["gres"] = ",".join(part.removeprefix("gres/") for part in text.split(","))
+
+
+def _gpus(asked: Asked, directive: Directive) -> None:
+    if "," in _value(directive):
+        asked.fields.pop("gpus", None)
+        asked.slurm["tres_per_job"] = _per_gpu_list(_value(directive))
+    else:
+        asked.slurm.pop("tres_per_job", None)
+        asked.fields["gpus"] = _value(directive)
 
 
 def _memory_per_gpu(asked: Asked, directive: Directive) -> None:
@@ -351,7 +361,6 @@ READERS: dict[str, Reader] = {
     "container-id": _slurm_text("container_id"),
     "contiguous": _slurm_switch("contiguous"),
     "core-spec": _slurm_count("core_specification", minimum=0),
-    "cores-per-socket": _slurm_count("cores_per_socket"),
     "cpu-freq": _slurm_text("cpu_frequency"),
     "cpus-per-gpu": _cpus_per_gpu,
     "cpus-per-task": _count("cpus_per_task"),
@@ -367,7 +376,7 @@ READERS: dict[str, Reader] = {
     "get-user-env": _get_user_environment,
     "gpu-bind": _slurm_text("tres_bind", "gres/gpu:"),
     "gpu-freq": _slurm_text("tres_freq", "gpu:"),
-    "gpus": _text("gpus"),
+    "gpus": _gpus,
     "gpus-per-node": _nothing,  # joined with --gres when all is read
     "gpus-per-socket": lambda asked, directive: asked.slurm.update(
         {"tres_per_socket": _per_gpu_list(_value(directive))}
@@ -438,10 +447,9 @@ READERS: dict[str, Reader] = {
 
 
 def _refuse_contradictions(asked: Asked) -> None:
-    memory = [asked.seen[option] for option in _MEMORY if option in asked.seen]
+    memory = [directive for option, directive in asked.seen.items() if option in _MEMORY]
     if len(memory) > 1:
-        last = max(memory, key=lambda directive: directive.line)
-        raise _refused(last, "only one of --mem, --mem-per-cpu and --mem-per-gpu can be given.")
+        raise _refused(memory[-1], "only one of --mem, --mem-per-cpu and --mem-per-gpu can be given.")
     if "exclusive" in asked.seen and "oversubscribe" in asked.seen:
         raise _refused(asked.seen["oversubscribe"], "--exclusive and --oversubscribe contradict each other.")
     begin, deadline = asked.fields.get("begin"), asked.fields.get("deadline")
@@ -463,13 +471,8 @@ def _settle_nodes_and_tasks(asked: Asked) -> None:
         return
     if asked.tasks is not None:
         least = min(least, asked.tasks)
-        greatest = None if greatest is None else min(greatest, asked.tasks)
-    if greatest is None:
-        # "2-" sent as it is would be read by slurmrestd as 0 to 2.
-        asked.fields.pop("nodes", None)
-        asked.slurm["minimum_nodes"] = least
-    else:
-        asked.fields["nodes"] = str(least) if least == greatest else f"{least}-{greatest}"
+        greatest = min(greatest, asked.tasks)
+    asked.fields["nodes"] = str(least) if least == greatest else f"{least}-{greatest}"
 
 
 def _settle_gpus(asked: Asked) -> None:
@@ -479,10 +482,27 @@ def _settle_gpus(asked: Asked) -> None:
         asked.fields["gres"] = f"{of_gpu},{gres}" if gres else of_gpu
     if per_task := asked.seen.get("gpus-per-task"):
         others = asked.slurm.get("tres_per_task")
-        asked.slurm["tres_per_task"] = ",".join(filter(None, (_text_of(others), _per_gpu_list(_value(per_task)))))
+        asked.slurm["tres_per_task"] = ",".join(filter(None, (_text_of(others), _gpus_per_task(per_task))))
         bound = asked.slurm.get("tres_bind")
         if not (isinstance(bound, str) and "gpu" in bound):
             asked.slurm["tres_bind"] = f"gres/gpu:per_task:{_gpu_sum(per_task)}"
+
+
+def _settle_cpus(asked: Asked, already: int | None) -> None:
+    """Make the CPUs of a task known to srun inside the script, which goes by SLURM_TRES_PER_TASK."""
+    per_task = _text_of(asked.slurm.get("tres_per_task"))
+    named = re.search(r"(?:^|,)cpu[:=]([0-9]+)", per_task)
+    if named and already is None:
+        asked.fields.setdefault("cpus_per_task", int(named[1]))
+    cpus = already or asked.fields.get("cpus_per_task")
+    if not isinstance(cpus, int):
+        return
+    asked.flags["EXACT_CPU_COUNT_REQUESTED"] = None
+    per_node = asked.fields.get("tasks_per_node")
+    if asked.tasks is None and asked.nodes and asked.nodes[0] == asked.nodes[1] and isinstance(per_node, int):
+        asked.fields["tasks"] = asked.nodes[0] * per_node  # sbatch counts them here, and only here
+    if not named:
+        asked.slurm["tres_per_task"] = f"cpu={cpus}" + (f",{per_task}" if per_task else "")
 
 
 def _text_of(value: object) -> str:
@@ -491,6 +511,11 @@ def _text_of(value: object) -> str:
 
 def _per_gpu_list(text: str) -> str:
     return ",".join(f"gres/gpu:{part}" for part in text.split(","))
+
+
+def _gpus_per_task(directive: Directive) -> str:
+    parts = (part.rpartition(":") for part in _value(directive).split(","))
+    return ",".join(f"gres/gpu:{kind}={count}" if kind else f"gres/gpu={count}" for kind, _, count in parts)
 
 
 def _gpu_sum(directive: Directive) -> int:

@@ -43,7 +43,7 @@ _NOT_YET = "it is not supported yet."
 
 _SPECIFICATION = """
 account:A acctg-freq array:a batch begin:b bb chdir:D comment constraint:C container container-id contiguous!
-core-spec:S cores-per-socket cpu-freq cpus-per-gpu cpus-per-task:c deadline delay-boot dependency:d distribution:m
+core-spec:S cpu-freq cpus-per-gpu cpus-per-task:c deadline delay-boot dependency:d distribution:m
 error:e exclude:x exclusive? export extra get-user-env? gpu-bind tres-bind gpu-freq gpus:G gpus-per-node
 gpus-per-socket gpus-per-task tres-per-task gres gres-flags hold!H ignore-pbs! input:i job-name:J kill-on-invalid-dep
 licenses:L mail-type mail-user mcs-label mem mem-per-cpu mem-per-gpu mincpus network nice? no-kill?k no-requeue!
@@ -62,12 +62,13 @@ _REFUSED: tuple[Option, ...] = (
     Option("consolidate-segments", "nothing", refused=_NOT_YET),
     Option("container-type", refused="only Slurm 26.05 and later have it; it is not supported yet."),
     Option("context", refused=_NOT_YET),
+    Option("cores-per-socket", refused="Slurm's REST API has no field for it before 26.05."),
     Option("export-file", refused=_LOCAL_FILE),
     Option("external", "nothing", refused=_NOT_YET),
     Option("extra-node-info", letter="B", refused="write --sockets-per-node and --threads-per-core instead."),
     Option("gid", refused=_IDENTITY),
     Option("help", "nothing", "h", refused=_ELSEWHERE),
-    Option("hint", refused="write --threads-per-core, --ntasks-per-core or --cores-per-socket instead."),
+    Option("hint", refused="write --threads-per-core or --ntasks-per-core instead."),
     Option("mem-bind", refused="set it with srun inside the script."),
     Option("mem-update", refused="only Slurm 26.05 and later have it; it is not supported yet."),
     Option("nodefile", letter="F", refused=_LOCAL_FILE),

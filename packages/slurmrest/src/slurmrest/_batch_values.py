@@ -86,25 +86,25 @@ def parse_count(text: str, *, minimum: int = 1) -> int:
     return int(text)
 
 
-def parse_node_count(text: str) -> tuple[int, int | None, bool]:
+def parse_node_count(text: str) -> tuple[int, int, bool]:
     """Return the least and the greatest number of nodes, and whether it is a list of sizes (``"2,4,8"``, ``"1-15:4"``).
 
-    The greatest is None for ``"2-"``: no upper bound. ``k`` and ``m`` multiply by 1024 and 1024².
+    ``k`` and ``m`` multiply by 1024 and 1024².
     """
     if "," in text or ":" in text:
         if not re.fullmatch(r"[0-9]+(-[0-9]+(:[0-9]+)?)?(,[0-9]+(-[0-9]+(:[0-9]+)?)?)*", text):
             raise ValueError(f"{text!r} is not a list of node counts.")
-        numbers = [int(number) for part in text.split(",") for number in re.split("-", part.split(":")[0])]
+        numbers = [int(number) for part in text.split(",") for number in part.split(":")[0].split("-")]
         return min(numbers), max(numbers), True
-    match = re.fullmatch(r"\s*([0-9]+)([km])?\s*(-)?\s*(?:([0-9]+)([km])?)?\s*", text, re.IGNORECASE)
-    if not match or (match[4] and not match[3]):
+    # "-4" is 1 to 4 for sbatch.
+    written = f"1{text}" if text.startswith("-") else text
+    match = re.fullmatch(r"\s*([0-9]+)([km])?\s*(?:-\s*([0-9]+)([km])?)?\s*", written, re.IGNORECASE)
+    if not match:
         raise ValueError(f"{text!r} is not a number of nodes: write 4 or 2-4.")
     factor = {"": 1, "k": 1024, "m": 1024**2}
     least = int(match[1]) * factor[(match[2] or "").lower()]
-    if not match[3]:
-        return least, least, False
-    greatest = int(match[4]) * factor[(match[5] or "").lower()] if match[4] else None
-    if greatest is not None and greatest < least:
+    greatest = int(match[3]) * factor[(match[4] or "").lower()] if match[3] else least
+    if greatest < least:
         raise ValueError(f"{text!r}: the greatest number of nodes is less than the least.")
     return least, greatest, False
 
