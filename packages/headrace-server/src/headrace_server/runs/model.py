@@ -118,7 +118,7 @@ class NewRun:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a run is in its state. `code` is stable (docs/errors.md, docs/runs.md); `number` is Slurm's, if it has one."""
+    """Why a run is in its state. `code` is stable (docs/errors.md); `number` is Slurm's, if it has one."""
 
     code: str
     text: str
