@@ -1,5 +1,6 @@
 """Pages: a room's templates, with the layout and the components of the portal at hand."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -31,7 +32,12 @@ class Templates:
             "moment": words.moment,
             "iso": words.iso,
             "epoch_ms": words.epoch_ms,
+            "plain": words.plain,
         }
+
+    def functions(self, **functions: Callable[..., Any]) -> None:
+        """Let the room's templates call these."""
+        self._environment.globals.update(functions)
 
     def page(
         self,

@@ -1,7 +1,11 @@
 """How numbers and moments read on a page. The script in assets/src/time.js says the same things the same way."""
 
+import re
 from datetime import UTC, datetime
 
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+BARE_ENDS = re.compile(r"\r+\n")
+REWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
 NOTHING = "\N{EN DASH}"
 
 
@@ -24,6 +28,12 @@ def duration(seconds: float | None) -> str:
 def moment(value: datetime | None) -> str:
     """Return a moment as people without scripts see it, in UTC; scripts put it into their own zone."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else NOTHING
+
+
+def plain(text: str) -> str:
+    """Return what a terminal would show of a log: without escape sequences, and what a carriage return rewrote gone."""
+    text = ESCAPES.sub("", text)
+    return REWRITTEN.sub("", BARE_ENDS.sub("\n", text))
 
 
 def iso(value: datetime) -> str:

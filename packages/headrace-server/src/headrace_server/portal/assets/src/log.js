@@ -45,8 +45,15 @@ class LogView {
     this.source = new EventSource(url);
     this.source.addEventListener("open", () => this.say("Following"));
     this.source.addEventListener("log", (event) => this.take(JSON.parse(event.data)));
-    this.source.addEventListener("end", () => this.finish());
-    this.source.addEventListener("error", () => this.say("Connection lost; trying again"));
+    this.source.addEventListener("end", (event) => {
+      this.take(JSON.parse(event.data));
+      this.finish();
+    });
+    this.source.addEventListener("error", (event) => {
+      // With data it is the server's word (a problem document), without it is the connection.
+      if (event.data) this.stop(JSON.parse(event.data).detail);
+      else this.say("Connection lost; trying again");
+    });
   }
 
   close() {
@@ -83,6 +90,11 @@ class LogView {
       this.text.firstChild.remove();
       this.box.querySelector("[data-log-cut]").hidden = false;
     }
+  }
+
+  stop(words) {
+    this.close();
+    this.say(words);
   }
 
   finish() {
