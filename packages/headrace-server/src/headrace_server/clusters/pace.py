@@ -11,8 +11,11 @@ class Pace:
     """At most one sweep in this time."""
     sweep_share: float = 0.25
     """At most this share of the time is spent in sweeps: where one takes long, they come more rarely."""
-    sweep_timeout_s: float = 10.0
-    backoff_most_s: float = 8.0
+    patience_s: float = 3.0
+    """A sweep that takes longer than this, and than five usual ones, makes the cluster unreachable while it is waited
+    for: with slurmctld away slurmrestd holds the request for 10 s (26.05) or until it is back."""
+    sweep_timeout_s: float = 25.0
+    backoff_most_s: float = 5.0
     dump_every_s: float = 60.0
     dump_share: float = 0.2
     """A full dump is made when the details of more than this share of all jobs are out of date."""

@@ -7,6 +7,8 @@ answers what cannot be, the last snapshot stands and grows old, and the conditio
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -36,6 +38,13 @@ class DoubtfulAnswer(Exception):
     """slurmctld reports far fewer jobs than a moment ago; it may just be starting."""
 
 
+@dataclass(frozen=True)
+class _Swept:
+    answer: slurmrest.JobStates
+    taken_at: datetime
+    took_s: float
+
+
 def topic_of(cluster: str) -> str:
     """Return the topic on which a cluster's watch publishes; names are job ids (of arrays: the array's)."""
     return f"watch:{cluster}"
@@ -59,6 +68,7 @@ class Watch:
         self._resources = Resources(slurm, clock, self.counters, self._pace)
         self._announcer = Announcer(topic_of(name), wakeups)
         self._hurry = asyncio.Event()
+        self._usual_s = 0.0
         self._doubted = False
         self._touched: set[int] = set()
 
@@ -85,33 +95,42 @@ class Watch:
             began = loop.time()
             self._hurry.clear()
             try:
-                async with asyncio.timeout(self._pace.sweep_timeout_s):
-                    states, took_s = await self._sweep()
+                swept = await self._sweep()
             except DoubtfulAnswer as doubt:
                 # Asked again at the usual pace: most likely the next answer is whole, or says the same.
                 self._fail("empty_unconfirmed", str(doubt))
                 await self._pause(began, self._pace.sweep_s)
-                continue
-            except (slurmrest.SlurmError, TimeoutError) as error:
+            except slurmrest.SlurmError as error:
                 failures += 1
-                code = error.code if isinstance(error, slurmrest.SlurmError) else "timed_out"
-                self._fail(code, str(error) or f"No answer within {self._pace.sweep_timeout_s:g} s.")
+                self._fail(error.code, str(error))
                 backoff_s = self._pace.sweep_s * 2 ** min(failures - 1, 10)
                 await self._pause(began, min(backoff_s, self._pace.backoff_most_s))
-                continue
-            failures = 0
-            await self._publish(states)
-            await self._pause(began, max(self._pace.sweep_s, took_s / self._pace.sweep_share))
+            else:
+                failures = 0
+                await self._publish(swept)
+                await self._pause(began, max(self._pace.sweep_s, swept.took_s / self._pace.sweep_share))
 
-    async def _sweep(self) -> tuple[slurmrest.JobStates, float]:
+    async def _sweep(self) -> _Swept:
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._taken_at = self._clock.now()
+        taken_at, began = self._clock.now(), loop.time()
         self.counters.sweeps += 1
-        answer = await self._slurm.job_states()
+        asking = asyncio.create_task(self._slurm.job_states())
+        try:
+            patience_s = max(self._pace.patience_s, 5 * self._usual_s)
+            done, _ = await asyncio.wait({asking}, timeout=patience_s)
+            if not done:
+                self._fail("no_answer", f"Slurm has not answered for {patience_s:.0f} s.")
+                done, _ = await asyncio.wait({asking}, timeout=self._pace.sweep_timeout_s - patience_s)
+            if not done:
+                raise slurmrest.TimedOut(f"No answer within {self._pace.sweep_timeout_s:.0f} s.", effect_unknown=False)
+        finally:
+            asking.cancel()
+        answer = await asking
         took_s = loop.time() - began
         await self._doubt(len(answer.states))
-        return answer, took_s
+        # One slow sweep says little; a busy slurmrestd shows in several.
+        self._usual_s += (min(took_s, self._pace.patience_s) - self._usual_s) / 5
+        return _Swept(answer, taken_at, took_s)
 
     async def _doubt(self, now: int) -> None:
         """Raise `DoubtfulAnswer` unless it can be that there are only `now` jobs."""
@@ -128,10 +147,9 @@ class Watch:
         said = "the controller answers" if alive else "no controller answers"
         raise DoubtfulAnswer(f"Slurm reports {now} jobs after {known}, and {said}. Waiting for it to say so again.")
 
-    async def _publish(self, answer: slurmrest.JobStates) -> None:
+    async def _publish(self, swept: _Swept) -> None:
         """Build the next snapshot beside the old one, put it in its place, then tell."""
-        taken_at = self._taken_at
-        changes = self._table.sweep(answer)
+        changes = self._table.sweep(swept.answer)
         self._touched |= changes.touched
         self._details.want(changes.look_at)
         await self._details.work()
@@ -145,7 +163,7 @@ class Watch:
         before, jobs = self.snapshot, self._table.view()
         self.snapshot = Snapshot(
             sequence=before.sequence + 1 if before else 1,
-            taken_at=taken_at,
+            taken_at=swept.taken_at,
             jobs=jobs,
             nodes=self._resources.nodes,
             nodes_at=self._resources.nodes_at,
