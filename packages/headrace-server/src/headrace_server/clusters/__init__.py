@@ -24,10 +24,11 @@ from headrace_server.clusters.model import (
     WatchCounters,
     WatchedJob,
 )
-from headrace_server.clusters.registry import Cluster, Clusters
+from headrace_server.clusters.registry import SUBMISSION_LIFESPAN_S, Cluster, Clusters
 from headrace_server.clusters.watch import Watch, topic_of
 
 __all__ = [
+    "SUBMISSION_LIFESPAN_S",
     "Cluster",
     "ClusterSettings",
     "Clusters",

@@ -15,6 +15,8 @@ from headrace_server.clusters.watch import Watch
 from headrace_server.kernel import Clock, Wakeups
 
 TOKEN_LIFESPAN_S = 900
+SUBMISSION_LIFESPAN_S = 60
+"""How long the token of one submission is good. After a crash, so long "Slurm has no such job" is not final."""
 VIEWS_KEPT = 1000
 
 
@@ -61,7 +63,12 @@ class Cluster:
         await self._service.aclose()
 
     def _token(self, user: str) -> slurmrest.HS256Key:
-        return slurmrest.HS256Key(self.settings.jwt_key_file, user=user, lifespan_s=TOKEN_LIFESPAN_S)
+        return slurmrest.HS256Key(
+            self.settings.jwt_key_file,
+            user=user,
+            lifespan_s=TOKEN_LIFESPAN_S,
+            submission_lifespan_s=SUBMISSION_LIFESPAN_S,
+        )
 
 
 class Clusters:

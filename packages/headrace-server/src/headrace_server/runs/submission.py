@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 import slurmrest
-from headrace_server.clusters import Cluster, FileDenied, FileMissing, FileRefused, PathInvalid
+from headrace_server.clusters import SUBMISSION_LIFESPAN_S, Cluster, FileDenied, FileMissing, FileRefused, PathInvalid
 from headrace_server.kernel import Clock, Database, Lease, Refused, Wakeups, operation_key
 from headrace_server.runs import store
 from headrace_server.runs.compose import restored
@@ -25,8 +25,8 @@ from headrace_server.runs.voice import tell
 from slurmrest import JobDescription
 
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 30.0
-SUBMISSION_LIFESPAN = timedelta(seconds=120)
-"""How long the token of one submission is good (slurmrest's default); after that no daemon accepts it any more."""
+SUBMISSION_LIFESPAN = timedelta(seconds=SUBMISSION_LIFESPAN_S)
+"""How long the token of one submission is good; after that no daemon accepts it any more."""
 CLOCK_MARGIN = timedelta(seconds=5)
 LOOK_BACK = timedelta(minutes=5)
 """How far the cluster's clock may be behind ours when a job is looked up by its submission time."""
@@ -136,7 +136,7 @@ class Submission:
         if found is not None:
             await self._record_job(found.job_id, at=found.submit_time)
         elif record.certain_after is not None and self._clock.now() < record.certain_after:
-            text = "Whether Slurm took the submission is not certain yet; it will be in at most two minutes."
+            text = "Whether Slurm took the submission is not certain yet; it will be in at most a minute."
             await self.wait(Reason("submission-uncertain", text))
         else:
             await self._change(begun_at=None, certain_after=None, next_try_at=None)
