@@ -12,12 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from headrace_server import clusters as clusters_room
-from headrace_server import identity as identity_room
 from headrace_server import portal
-from headrace_server import runs as runs_room
 from headrace_server.clusters import Cluster, Clusters, NotWatched, Reachable, Unreachable
+from headrace_server.clusters import api as clusters_api
 from headrace_server.identity import Identity
+from headrace_server.identity import api as identity_api
+from headrace_server.identity import pages as identity_pages
 from headrace_server.kernel import (
     Database,
     HeadraceError,
@@ -28,6 +28,8 @@ from headrace_server.kernel import (
     problems,
 )
 from headrace_server.runs import Runs
+from headrace_server.runs import api as runs_api
+from headrace_server.runs import pages as runs_pages
 from headrace_server.settings import Settings
 from headrace_server.worker import work
 
@@ -56,7 +58,7 @@ def join(settings: Settings) -> House:
     wakeups: Wakeups = LocalWakeups() if database.is_sqlite else PostgresWakeups(database)
     clusters = Clusters(settings.clusters, clock, wakeups)
     identity = Identity(database, clock)
-    runs = Runs(database, clock, wakeups, clusters, identity)
+    runs = Runs(database, clock, wakeups, clusters)
     return House(settings, database, wakeups, clusters, identity, runs)
 
 
@@ -95,11 +97,11 @@ def build(settings: Settings, *, api: bool = True, worker: bool = True, holder: 
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts, www_redirect=False)
     _add_health(app, house)
     if api:
-        for room in (identity_room, clusters_room, runs_room):
-            app.include_router(room.api_router, prefix="/api/v1")
+        for room in (identity_api, clusters_api, runs_api):
+            app.include_router(room.router, prefix="/api/v1")
         portal.install(app)
-        for room in (identity_room, runs_room):
-            app.include_router(room.pages_router)
+        for room in (identity_pages, runs_pages):
+            app.include_router(room.router)
     return app
 
 
