@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.resources import files
 from ipaddress import ip_network
@@ -22,7 +23,7 @@ from slurmlab.errors import EngineError, HostUnreachable, LabFailed, OrderFailed
 from slurmlab.hosts import SLURMCTLD_PORT, SLURMRESTD_PORT, SSH_PORT, host_spec
 from slurmlab.images import ensure_images
 from slurmlab.site import accounting_script, associations_file
-from slurmlab.state import LabRecord, lab_directory
+from slurmlab.state import LabRecord
 from slurmlab.tear_down import tear_down
 
 Say = Callable[[str], None]
@@ -36,9 +37,8 @@ def bring_up(engine: Engine, config: LabConfig, say: Say) -> LabRecord:
     login_image, slurm_image = ensure_images(engine, config.release, say)
     started = time.monotonic()
     tear_down(engine, config.name)
-    directory = lab_directory(config.name)
-    directory.mkdir(parents=True, mode=0o755)
     record = _record(engine, config)
+    record.directory.mkdir(parents=True, mode=0o755)
     record.save()
     _write_files(config, record)
     say(f"starting {len(record.hosts)} hosts")
@@ -64,6 +64,7 @@ def container_name(lab: str, host: str) -> str:
 
 
 def _record(engine: Engine, config: LabConfig) -> LabRecord:
+    ports = _ports((config.slurmrestd_port, config.ssh_port, config.controller_port))
     network = f"slurmlab-{config.name}"
     subnet = _make_network(engine, network, config.name)
     addresses = ip_network(subnet)
@@ -74,11 +75,12 @@ def _record(engine: Engine, config: LabConfig) -> LabRecord:
         slurm=config.slurm,
         engine=engine.kind,
         network=network,
+        gateway=str(addresses[1]),
         hosts=hosts,
         users=[u.name for u in config.site.users],
-        slurmrestd_port=config.slurmrestd_port or free_port(),
-        ssh_port=config.ssh_port or free_port(),
-        controller_port=config.controller_port or free_port(),
+        slurmrestd_port=ports[0],
+        ssh_port=ports[1],
+        controller_port=ports[2],
         phase="starting",
         created_at_s=time.time(),
     )
@@ -96,11 +98,19 @@ def _make_network(engine: Engine, network: str, lab: str) -> str:
     return str(found["IPAM"]["Config"][0]["Subnet"])
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _ports(wanted: tuple[int | None, ...]) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on now; all are held at once, so that no two are the same."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        for port in wanted:
+            probe = held.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port or 0))
+            except OSError as error:
+                raise LabFailed(f"Port {port} of 127.0.0.1 cannot be had: {error.strerror}. Choose another.") from error
+            ports.append(int(probe.getsockname()[1]))
+        return ports
 
 
 def _write_files(config: LabConfig, record: LabRecord) -> None:

@@ -77,7 +77,7 @@ def list_labs() -> None:
     for column in ("NAME", "SLURM", "CONDITION", "HOSTS", "SLURMRESTD"):
         table.add_column(column)
     for lab in Lab.list_all():
-        table.add_row(lab.name, lab.slurm, lab.condition, f"{lab.hosts_up}/{lab.hosts}", lab.slurmrestd_url)
+        table.add_row(lab.name, lab.slurm, lab.condition, f"{len(lab.hosts_up)}/{len(lab.hosts_up) + len(lab.hosts_down)}", lab.slurmrestd_url)
     out.print(table)
 
 

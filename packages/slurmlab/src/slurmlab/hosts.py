@@ -23,7 +23,9 @@ _MUNGED: dict[str, Any] = {
 def host_spec(config: LabConfig, host: str) -> dict[str, Any]:
     """What hostinit.py reads on `host`: users, directories, files and services."""
     spec: dict[str, Any] = {
-        "groups": [{"name": a.name, "gid": 3001 + i, "members": _members(config, a.name)} for i, a in _accounts(config)],
+        "groups": [
+            {"name": a.name, "gid": 3001 + i, "members": _members(config, a.name)} for i, a in _accounts(config)
+        ],
         "users": [
             {
                 "name": u.name,

@@ -160,9 +160,7 @@ def _base_image(engine: Engine, release: SlurmRelease, say: Say) -> str:
 def _registry_answers() -> bool:
     """Whether the registry's name resolves; an engine's own retries would take most of a minute to find out."""
     try:
-        done = subprocess.run(
-            ["getent", "ahosts", "registry-1.docker.io"], capture_output=True, timeout=3, check=False
-        )
+        done = subprocess.run(["getent", "ahosts", "registry-1.docker.io"], capture_output=True, timeout=3, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
@@ -177,7 +175,7 @@ def _debootstrap(engine: Engine, release: SlurmRelease, base: str, say: Say) -> 
             "debian-archive-keyring. Run: slurmlab doctor --fix"
         )
     say(f"base image: no registry reachable, building Debian {release.suite} with mmdebstrap")
-    options = ["APT::Install-Recommends \"false\"", "Acquire::Languages \"none\"", *_host_apt_settings()]
+    options = ['APT::Install-Recommends "false"', 'Acquire::Languages "none"', *_host_apt_settings()]
     argv = [mmdebstrap, "--quiet", "--variant=apt", f"--keyring={keyring}"]
     argv += [f"--aptopt={option.rstrip(';')}" for option in options]
     for line in files("slurmlab").joinpath("image", "dpkg.cfg").read_text().splitlines():
@@ -192,9 +190,7 @@ def _debootstrap(engine: Engine, release: SlurmRelease, base: str, say: Say) -> 
         engine.call("import", str(tar), base, timeout_s=300)
 
 
-def _build(
-    engine: Engine, release: SlurmRelease, base: str, target: str, tag: str, context: Path, say: Say
-) -> None:
+def _build(engine: Engine, release: SlurmRelease, base: str, target: str, tag: str, context: Path, say: Say) -> None:
     say(f"{target} image: installing packages")
     argv = [*engine.argv, "build", "--network", "host", *engine.ulimits, "--target", target, "--tag", tag]
     argv += ["--build-arg", f"BASE={base}", "--build-arg", f"SUITE={release.suite}"]

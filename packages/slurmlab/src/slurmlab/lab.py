@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from slurmlab.config import RELEASES, LabConfig, SlurmRelease
 from slurmlab.control import Finished, ServiceState, send_order
 from slurmlab.engine import Engine, find_engine
 from slurmlab.errors import HostUnreachable, LabNotFound
+from slurmlab.faults import Faults
+from slurmlab.listing import Condition, LabSummary, find_lab, list_labs
 from slurmlab.state import LabRecord, known_names, load_record, locked
 from slurmlab.tear_down import tear_down
 from slurmlab.tokens import sign_token
@@ -22,19 +24,6 @@ Say = Callable[[str], None]
 
 def _silent(_: str) -> None:
     """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabSummary:
-    """One line of `slurmlab ls`."""
-
-    name: str
-    slurm: str
-    condition: str
-    """``running``, ``starting`` or ``half dead``."""
-    hosts_up: int
-    hosts: int
-    slurmrestd_url: str
 
 
 class Lab:
@@ -54,10 +43,16 @@ class Lab:
         """
         engine = find_engine()
         with locked(f"lab-{config.name}", say):
+            there = find_lab(engine, config.name)
             record = load_record(config.name)
-            if record and _condition(engine, record) == "running":
-                say(f"lab '{config.name}' is already running (Slurm {record.slurm})")
+            if there and record and record.phase == "running" and there.condition is not Condition.HALF_DEAD:
+                off = f", with {', '.join(there.hosts_down)} off" if there.hosts_down else ""
+                say(f"lab '{config.name}' is already running (Slurm {record.slurm}){off}")
+                if record.slurm != config.slurm or len(record.hosts) != len(config.hosts):
+                    say(f"it stays as it is; to make it as asked now: slurmlab down {config.name}, then up again")
                 return cls(record, engine)
+            if there:
+                say(f"lab '{config.name}' is {Condition.HALF_DEAD}; making it anew")
             return cls(bring_up(engine, config, say), engine)
 
     @classmethod
@@ -71,9 +66,8 @@ class Lab:
 
     @staticmethod
     def list_all() -> list[LabSummary]:
-        """Every lab of this state directory, half-dead ones too."""
-        engine = find_engine()
-        return [_summary(engine, name) for name in known_names()]
+        """Every lab of this machine, half-dead ones too."""
+        return list_labs(find_engine())
 
     @staticmethod
     def remove(name: str, say: Say = _silent) -> bool:
@@ -180,7 +174,7 @@ class Lab:
             order["user"] = user
         if cwd:
             order["cwd"] = cwd
-        reply = self._order(host, order, timeout_s + 5)
+        reply = self.order(host, order, timeout_s + 5)
         if reply["timed_out"]:
             raise TimeoutError(f"{argv[0]} on {host} did not end within {timeout_s:g} s and was killed.")
         return Finished(int(reply["exit_status"]), str(reply["stdout"]), str(reply["stderr"]))
@@ -196,7 +190,7 @@ class Lab:
 
     def services(self, host: str) -> list[ServiceState]:
         """The daemons of a host and how they are. Raises HostUnreachable."""
-        reply = self._order(host, {"op": "status"}, 5)
+        reply = self.order(host, {"op": "status"}, 5)
         return [
             ServiceState(name, str(s["state"]), s["pid"], s["exit_status"]) for name, s in reply["services"].items()
         ]
@@ -206,34 +200,47 @@ class Lab:
         self._check_host(host)
         return {p.name: p for p in sorted(self._record.log_directory(host).iterdir())}
 
-    def _order(self, host: str, order: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    # -- what faults are made of
+
+    @property
+    def fault(self) -> Faults:
+        """Faults on request, each with its undo."""
+        return Faults(self)
+
+    @property
+    def gateway(self) -> str:
+        """The lab network's address on this machine."""
+        return self._record.gateway
+
+    def order(self, host: str, order: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
+        """Send an order to the host's process 1 (see image/hostinit.py). Raises HostUnreachable and OrderFailed."""
         self._check_host(host)
         return send_order(self._record.control_socket(host), order, timeout_s)
+
+    def engine_call(self, verb: str, host: str) -> None:
+        """Have the engine kill, pause, unpause or start a host. Raises EngineError."""
+        self._check_host(host)
+        self._engine.call(verb, container_name(self.name, host))
+
+    def privileged(self, host: str, argv: Sequence[str]) -> str:
+        """Run a program on a host with every capability: for cables and disks. Raises EngineError."""
+        self._check_host(host)
+        return self._engine.call("exec", "--privileged", "--user", "root", container_name(self.name, host), *argv)
+
+    def wait_ready(self, host: str, timeout_s: float) -> None:
+        """Wait until every daemon of a host is ready. Raises HostUnreachable, naming those that are not."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                late = [s.name for s in self.services(host) if s.state not in {"ready", "done"}]
+            except HostUnreachable:
+                late = ["its process 1"]
+            if not late:
+                return
+            if time.monotonic() > deadline:
+                raise HostUnreachable(f"{host} is not ready after {timeout_s:g} s: {', '.join(late)}.")
+            time.sleep(0.05)
 
     def _check_host(self, host: str) -> None:
         if host not in self._record.hosts:
             raise HostUnreachable(f"Lab '{self.name}' has no host '{host}'; it has: {', '.join(self.hosts)}.")
-
-
-def _running_hosts(engine: Engine, name: str) -> list[str]:
-    out = engine.call(
-        "ps", "--filter", f"label=slurmlab.lab={name}", "--format", '{{.Label "slurmlab.host"}}'
-        if engine.kind == "docker" else "{{index .Labels \"slurmlab.host\"}}",
-    )
-    return out.split()
-
-
-def _condition(engine: Engine, record: LabRecord) -> str:
-    up = set(_running_hosts(engine, record.name))
-    if record.phase == "running" and "controller" in up:
-        return "running"
-    return "half dead"
-
-
-def _summary(engine: Engine, name: str) -> LabSummary:
-    record = load_record(name)
-    if record is None:
-        return LabSummary(name, "?", "half dead", len(_running_hosts(engine, name)), 0, "")
-    up = len(_running_hosts(engine, name))
-    url = f"http://127.0.0.1:{record.slurmrestd_port}"
-    return LabSummary(name, record.slurm, _condition(engine, record), up, len(record.hosts), url)

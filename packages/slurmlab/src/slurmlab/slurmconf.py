@@ -47,6 +47,7 @@ def _slurm_conf(config: LabConfig) -> str:
     text = _template("slurm.conf").substitute(
         cluster=config.name,
         auth_alt_parameters=_auth_alt_parameters(config),
+        memory_mib_per_cpu=max(1, config.memory_mib // config.cpus),
         max_job_count=config.max_job_count,
         max_array_size=config.max_array_size,
         min_job_age_s=config.min_job_age_s,

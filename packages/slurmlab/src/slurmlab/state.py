@@ -27,6 +27,8 @@ class LabRecord:
     slurm: str
     engine: str
     network: str
+    gateway: str
+    """This machine's address on the lab's network."""
     hosts: dict[str, str]
     """Host name to its address on the lab's network."""
     users: list[str]
@@ -61,6 +63,22 @@ class LabRecord:
 def lab_directory(name: str) -> Path:
     """Where the lab `name` keeps its state."""
     return state_root() / name
+
+
+def lock_is_held(name: str) -> bool:
+    """Whether some slurmlab holds the lock `name` now."""
+    path = state_root() / ".locks" / f"{name}.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def load_record(name: str) -> LabRecord | None:

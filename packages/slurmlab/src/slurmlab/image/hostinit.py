@@ -237,6 +237,9 @@ class HostInit:
             return {"services": {s.name: s.describe() for s in services}, "problem": self.problem}
         if op == "exec":
             return self.run(order)
+        if op == "add" and order["service"] not in self.services:
+            self.services[order["service"]] = Service(order["spec"])
+            op = "start"
         service = self.services.get(order["service"])
         if service is None:
             return {"error": f"{self.host} has no service {order['service']}; it has: {', '.join(self.services)}"}
@@ -245,6 +248,9 @@ class HostInit:
                 self.start(service)
             elif op == "stop":
                 self.stop(service, signal.SIGTERM, order.get("timeout_s", 10.0))
+            elif op == "remove":
+                self.stop(service, signal.SIGTERM, 5.0)
+                del self.services[service.name]
             elif op == "kill":
                 self.stop(service, signal.SIGKILL, 5.0)
             elif op in {"pause", "resume"}:
@@ -326,7 +332,7 @@ def spawn(
 ) -> int:
     """Start a program in a session of its own, as `user`, and return its pid; the reaper collects it."""
     account = pwd.getpwnam(user)
-    process = subprocess.Popen(  # noqa: S603  the owner's own order
+    process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=stdout,
@@ -437,7 +443,7 @@ def make_ssh_keys(directory: Path, host: str) -> None:
     for name, comment in (("user_ca", "slurmlab user CA"), ("host_key", host)):
         path = directory / name
         if not path.exists():
-            subprocess.run(  # noqa: S603  fixed arguments
+            subprocess.run(
                 ["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True
             )
     install_file(directory / "host_key", Path("/etc/ssh/ssh_host_ed25519_key"), "root", "root", 0o600)
