@@ -26,6 +26,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.functions(now=self._clock.now)
         filters: dict[str, Any] = self._environment.filters
         filters |= {
             "duration": words.duration,
@@ -54,5 +55,4 @@ class Templates:
 
     def text(self, template: str, **values: Any) -> str:
         """Return what a template makes of `values`."""
-        shell = {"assets": manifest(), "now": self._clock.now()}
-        return self._environment.get_template(template).render(shell | values)
+        return self._environment.get_template(template).render(assets=manifest(), **values)

@@ -86,7 +86,9 @@ async def my_runs_live(
     """Send the rows of that list as they change."""
     which = RunFilter(SHOWN[state][1])
     runs, wakeups = _runs(request), _wakeups(request)
-    return events_answer(changed_rows(runs, wakeups, templates, person, which, cursor, _still_logged_in(request)))
+    return events_answer(
+        changed_rows(runs, wakeups, templates, person, which, state, cursor, _still_logged_in(request))
+    )
 
 
 @router.get("/runs/new")

@@ -37,11 +37,13 @@ async def changed_rows(
     templates: Templates,
     person: Person,
     which: RunFilter,
+    state: str,
     cursor: str | None,
     still_logged_in: StillLoggedIn,
 ) -> AsyncGenerator[str]:
     """Yield the rows of one page of my runs: all of them at first, then those that changed, came or went.
 
+    `state` is the page's word for `which`.
     Each look reads one page of the list, however many runs there are and however many of them changed.
     """
     topic = ALL if person.role == "operator" else topic_of_user(person.name)
@@ -49,7 +51,7 @@ async def changed_rows(
     async with wakeups.subscribe(topic) as calls:
         while True:
             page = await runs.list(person, which, cursor, PAGE)
-            html = _difference(templates, person, shown, page.items)
+            html = _difference(templates, person, state, shown, page.items)
             shown = page.items
             yield event(html) if html else ": still here\n\n"
             if await calls.names(HEARTBEAT_S):
@@ -97,10 +99,12 @@ async def _until_logged_out(events: AsyncGenerator[str]) -> AsyncGenerator[str]:
                 yield one
 
 
-def _difference(templates: Templates, person: Person, shown: Sequence[Run] | None, runs: Sequence[Run]) -> str:
+def _difference(
+    templates: Templates, person: Person, state: str, shown: Sequence[Run] | None, runs: Sequence[Run]
+) -> str:
     """Return the HTML that turns a page showing `shown` into one showing `runs`; empty if nothing is to be done."""
     if shown is None or bool(shown) != bool(runs):
-        return templates.text("runs_all.html", person=person, runs=runs)
+        return templates.text("runs_all.html", person=person, state=state, runs=runs)
     before = {run.id: still(run) for run in shown}
     now = {run.id for run in runs}
     gone = [run_id for run_id in before if run_id not in now]
