@@ -28,6 +28,14 @@ _T = TypeVar("_T")
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
 _MEMORY_FIELDS = ("memory_per_node_mib", "memory_per_cpu_mib")
 
+_COMPANIONS = {
+    "nodes": "minimum_nodes",
+    "signal": "kill_warning_flags",
+    "exclusive": "shared",
+    "gpus": "tres_per_job",
+}
+"""Fields, and what else the script's version of them set: it goes when the field is decided elsewhere."""
+
 
 class Asked:
     """What the directives ask for, while they are being read."""
@@ -69,8 +77,9 @@ def merged(asked: Asked, description: JobDescription) -> JobDescription:
         asked.fields = {name: value for name, value in asked.fields.items() if name not in _MEMORY_FIELDS}
         asked.slurm.pop("memory_per_tres", None)
     changes = {name: value for name, value in asked.fields.items() if name not in already}
-    if "nodes" in already:
-        asked.slurm.pop("minimum_nodes", None)
+    for field, companion in _COMPANIONS.items():
+        if field in already:
+            asked.slurm.pop(companion, None)
     if changes.get("hold", description.hold):
         asked.slurm.pop("priority", None)  # both are one field of Slurm's, and holding wins
     changes["slurm_fields"] = {**asked.slurm, **description.slurm_fields}
