@@ -19,4 +19,5 @@ def test_every_operation_has_a_name_a_summary_and_says_how_it_fails() -> None:
         for verb, operation in operations.items():
             assert operation.get("operationId"), (verb, path)
             assert operation.get("summary"), (verb, path)
-            assert "422" not in operation["responses"] or "problem" in json.dumps(operation["responses"]["422"]).lower()
+            assert "application/problem+json" in operation["responses"]["default"]["content"], (verb, path)
+            assert "422" not in operation["responses"], (verb, path)

@@ -98,7 +98,7 @@ def build(settings: Settings, *, api: bool = True, worker: bool = True, holder: 
     _add_health(app, house)
     if api:
         for room in (identity_api, clusters_api, runs_api):
-            app.include_router(room.router, prefix="/api/v1")
+            app.include_router(room.router, prefix="/api/v1", responses=problems.RESPONSES)
         portal.install(app)
         for room in (identity_pages, runs_pages):
             app.include_router(room.router)

@@ -56,6 +56,11 @@ class Problem:
     run: str | None = None
 
 
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Problem, "description": "A problem (RFC 9457); docs/errors.md lists the codes."}
+}
+
+
 def status_of(error: HeadraceError) -> HTTPStatus:
     """Choose the status code for an error."""
     return next((status for kind, status in STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -90,6 +95,20 @@ def install(app: FastAPI, page: Callable[[Request, Problem], Response] | None = 
     def answer_to(request: Request, problem: Problem) -> Response:
         wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
         return page(request, problem) if page and wants_page else answer(problem)
+
+    described = app.openapi
+
+    def describe() -> dict[str, Any]:
+        """Name the media type of problems in the API's description; FastAPI would call it application/json."""
+        document = described()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                content = operation["responses"].get("default", {}).get("content", {})
+                if "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+        return document
+
+    app.openapi = describe
 
     @app.exception_handler(HeadraceError)
     async def _domain(request: Request, error: HeadraceError) -> Response:
