@@ -76,7 +76,8 @@ def job(record: _wire.JobRecord) -> Job:
         tres_per_node=text(record.tres_per_node),
         tres_per_job=text(record.tres_per_job),
         tres_per_task=text(record.tres_per_task),
-        gres_detail=words(record.gres_detail),
+        # One entry a node; 26.05 writes null for a node of a job without GRES.
+        gres_detail=tuple(detail or "" for detail in record.gres_detail or ()),
         constraints=text(record.features),
         licenses=text(record.licenses),
         reservation=text(record.resv_name),
@@ -87,7 +88,6 @@ def job(record: _wire.JobRecord) -> Job:
         requeue=record.requeue,
         restart_count=record.restart_cnt,
         batch=record.batch_flag,
-        exclusive=None if record.shared is None else "none" in words(record.shared),
         exit_code=exit_code(record.exit_code),
         standard_output=text(record.stdout_expanded) or text(record.standard_output),
         standard_error=text(record.stderr_expanded) or text(record.standard_error),
@@ -248,7 +248,7 @@ def history_job(record: _wire.HistoryRecord) -> HistoryJob:
     comment = record.comment or _wire.HistoryComment()
     array_job_id = positive(array.job_id)
     array_task_id = integer(array.task_id) if array_job_id is not None else None
-    array_tasks = text(array.task) if array_job_id is not None else None
+    array_tasks = _tasks_of_bitmap(array.task) if array_job_id is not None else None
     het_job_id = positive(het.job_id)
     het_job_offset = integer(het.job_offset) if het_job_id is not None else None
     started = moment(time.start)
@@ -363,3 +363,41 @@ def _reservation_name(value: object) -> str | None:
         name = parts.get("name")
         return str(name) if name else None
     return str(value) if value else None
+
+
+def holds_task(job: Job, task: int) -> bool:
+    """Whether a record is an array task or stands for it among others."""
+    if job.array_task_id is not None:
+        return job.array_task_id == task
+    return task in array_tasks(job.array_task_string or "")
+
+
+def array_tasks(text: str) -> set[int]:
+    """Return the task numbers in ``"1,3,5-9:2%4"``."""
+    numbers: set[int] = set()
+    for part in text.partition("%")[0].split(","):
+        bounds, _, step = part.partition(":")
+        low, _, high = bounds.partition("-")
+        if low.isdecimal():
+            numbers.update(range(int(low), int(high or low) + 1, int(step or 1)))
+    return numbers
+
+
+def _tasks_of_bitmap(value: str | None) -> str | None:
+    """Read the unstarted tasks of an array: slurmdbd writes them as a hexadecimal bitmap, ``0x3F%2`` for ``0-5%2``."""
+    if not value or not value.startswith("0x"):
+        return text(value)
+    digits, percent, at_once = value.partition("%")
+    try:
+        bits = int(digits, 16)
+    except ValueError:
+        return value
+    numbers = [number for number in range(bits.bit_length()) if bits >> number & 1]
+    ranges: list[str] = []
+    first = 0
+    for index, number in enumerate(numbers):
+        if index + 1 < len(numbers) and numbers[index + 1] == number + 1:
+            continue
+        ranges.append(f"{numbers[first]}-{number}" if numbers[first] != number else str(number))
+        first = index + 1
+    return ",".join(ranges) + (f"%{at_once}" if percent else "")

@@ -45,6 +45,11 @@ class Envelope(msgspec.Struct, kw_only=True):
     errors: list[ErrorItem] | None = None
     warnings: list[WarningItem] | None = None
 
+    @property
+    def stands_despite_errors(self) -> bool:
+        """Whether the answer is what was asked for even when it carries errors."""
+        return False
+
 
 class SignalName(msgspec.Struct, gc=False):
     """The signal inside an exit code."""
@@ -106,7 +111,7 @@ class JobRecord(msgspec.Struct):
     tres_per_node: str | None = None
     tres_per_job: str | None = None
     tres_per_task: str | None = None
-    gres_detail: list[str] | None = None
+    gres_detail: list[str | None] | None = None
     features: str | None = None
     licenses: str | None = None
     resv_name: str | None = None
@@ -117,7 +122,6 @@ class JobRecord(msgspec.Struct):
     requeue: bool | None = None
     restart_cnt: int | None = None
     batch_flag: bool | None = None
-    shared: list[str] | str | None = None
     exit_code: Exit | None = None
     standard_output: str | None = None
     standard_error: str | None = None
@@ -172,6 +176,40 @@ class SubmitAnswer(Envelope, kw_only=True):
     result: SubmitResult | None = None
 
 
+class CancelError(msgspec.Struct):
+    """Why something was not done."""
+
+    code: int | None = None
+    message: str | None = None
+    string: str | None = None
+
+
+class CancelItem(msgspec.Struct):
+    """A job, task or component that was not cancelled."""
+
+    error: CancelError | None = None
+    step_id: str | None = None
+    job_id: Maybe = None
+
+
+class CancelAnswer(Envelope, kw_only=True):
+    """DELETE /slurm/V/job/ID."""
+
+    status: list[CancelItem] | None = None
+
+
+class UserRecord(msgspec.Struct):
+    """``user`` in accounting."""
+
+    name: str | None = None
+
+
+class UsersAnswer(Envelope, kw_only=True):
+    """GET /slurmdb/V/user/NAME."""
+
+    users: list[UserRecord] | None = None
+
+
 class PingRecord(msgspec.Struct):
     """One controller."""
 
@@ -188,6 +226,11 @@ class PingAnswer(Envelope, kw_only=True):
     """GET /slurm/V/ping/."""
 
     pings: list[PingRecord] | None = None
+
+    @property
+    def stands_despite_errors(self) -> bool:
+        """With a controller down the answer is a 500 with errors and pings: the pings are what was asked for."""
+        return bool(self.pings)
 
 
 class NodeRecord(msgspec.Struct):
@@ -488,6 +531,18 @@ class HistoryAnswer(Envelope, kw_only=True):
     """GET /slurmdb/V/jobs/ and /slurmdb/V/job/ID."""
 
     jobs: list[HistoryRecord] | None = None
+
+
+class _JobId(msgspec.Struct):
+    job_id: int | None = None
+
+
+def job_id_in(body: bytes) -> int | None:
+    """Return the id of the job that an answer names, whatever else it says."""
+    try:
+        return msgspec.json.decode(body, type=_JobId).job_id or None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def integer(value: Maybe) -> int | None:
