@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from headrace_server.app import build, join
 from headrace_server.clusters import ClusterSettings
+from headrace_server.identity import Role
 from headrace_server.kernel import Broken, Conflict
 from headrace_server.serve import serve
 from headrace_server.settings import Settings, SettingsInvalid, read_settings, settings_of
@@ -68,7 +69,7 @@ class Site:
     """A cluster and the people who may log in, each with a role."""
 
     cluster: ClusterSettings
-    people: dict[str, str]
+    people: dict[str, Role]
 
 
 def up(wish: Wish, *, detach: bool) -> None:

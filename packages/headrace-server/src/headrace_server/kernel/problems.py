@@ -99,13 +99,13 @@ def install(app: FastAPI, page: Callable[[Request, Problem], Response] | None = 
     described = app.openapi
 
     def describe() -> dict[str, Any]:
-        """Name the media type of problems in the API's description; FastAPI would call it application/json."""
+        """Name the media type of problems in the API's description; FastAPI would call it the route's own."""
         document = described()
         for operations in document["paths"].values():
             for operation in operations.values():
                 content = operation["responses"].get("default", {}).get("content", {})
-                if "application/json" in content:
-                    content[MEDIA_TYPE] = content.pop("application/json")
+                for plain in [kind for kind in content if kind != MEDIA_TYPE]:
+                    content[MEDIA_TYPE] = content.pop(plain)
         return document
 
     app.openapi = describe
