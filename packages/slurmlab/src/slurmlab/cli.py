@@ -11,15 +11,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from slurmlab import cli_faults
 from slurmlab.config import DEFAULT_RELEASE, RELEASES, LabConfig
+from slurmlab.doctor import examine
+from slurmlab.doctor import fix as install_missing
 from slurmlab.engine import find_engine
-from slurmlab.errors import LabError
+from slurmlab.errors import HostUnreachable, LabError
 from slurmlab.images import ensure_images, list_images, remove_images
 from slurmlab.lab import Lab
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Real Slurm clusters on one machine.")
 image_app = typer.Typer(no_args_is_help=True, help="The images that hosts start from.")
 app.add_typer(image_app, name="image")
+app.add_typer(cli_faults.app, name="fault")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -77,8 +81,71 @@ def list_labs() -> None:
     for column in ("NAME", "SLURM", "CONDITION", "HOSTS", "SLURMRESTD"):
         table.add_column(column)
     for lab in Lab.list_all():
-        table.add_row(lab.name, lab.slurm, lab.condition, f"{len(lab.hosts_up)}/{len(lab.hosts_up) + len(lab.hosts_down)}", lab.slurmrestd_url)
+        table.add_row(
+            lab.name,
+            lab.slurm,
+            lab.condition,
+            f"{len(lab.hosts_up)}/{len(lab.hosts_up) + len(lab.hosts_down)}",
+            lab.slurmrestd_url,
+        )
     out.print(table)
+
+
+@app.command()
+def status(name: Name = "lab") -> None:
+    """Show a lab's hosts and daemons, and Slurm's own view of its nodes."""
+    lab = Lab.find(name)
+    out.print(f"{lab.name}: Slurm {lab.release.version}, {lab.slurmrestd_url}, state in {lab.directory}")
+    nodes = lab.node_states()
+    table = Table(box=None, pad_edge=False)
+    for column in ("HOST", "ADDRESS", "NODE", "DAEMONS"):
+        table.add_column(column)
+    for host in lab.hosts:
+        try:
+            daemons = "  ".join(f"{s.name} {s.state}" for s in lab.services(host, timeout_s=2))
+        except HostUnreachable:
+            daemons = "no answer: the host is off, paused or half dead"
+        table.add_row(host, lab.address(host), nodes.get(host, ""), daemons)
+    out.print(table)
+
+
+@app.command()
+def logs(
+    name: Name = "lab",
+    host: Annotated[str | None, typer.Option(help="Only this host.")] = None,
+    service: Annotated[str | None, typer.Option(help="Only this daemon, such as slurmctld.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Last lines of each file.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+) -> None:
+    """Show the daemons' logs, also of a lab that failed to come up."""
+    lab = Lab.find(name)
+    paths = [
+        path
+        for each in ([host] if host else lab.hosts)
+        for path in lab.logs(each).values()
+        if path.stat().st_size and (not service or path.stem == service)
+    ]
+    if not paths:
+        err.print("slurmlab: no log has a line in it")
+        sys.exit(1)
+    argv = ["tail", "-v", "-n", str(lines), *(["-F"] if follow else []), *map(str, paths)]
+    os.execvp(argv[0], argv)
+
+
+@app.command()
+def doctor(fix: Annotated[bool, typer.Option("--fix", help="Install what is missing.")] = False) -> None:
+    """Check what this machine needs, and say how to get it."""
+    findings = examine()
+    if fix and not all(f.ok for f in findings):
+        install_missing(findings, say)
+        findings = examine()
+    for finding in findings:
+        mark = "[green]ok[/green]     " if finding.ok else "[red]missing[/red]"
+        out.print(f"{mark} {finding.topic}: {finding.sentence}" + (f" Fix: {finding.fix}" if finding.fix else ""))
+    if not all(f.ok for f in findings):
+        if not fix and any(f.packages for f in findings if not f.ok):
+            out.print("Install what is missing with: slurmlab doctor --fix")
+        sys.exit(1)
 
 
 @app.command()

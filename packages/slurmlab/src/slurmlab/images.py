@@ -148,7 +148,7 @@ def _base_image(engine: Engine, release: SlurmRelease, say: Say) -> str:
     if _exists(engine, base):
         return base
     registry = f"docker.io/library/debian:{release.suite}-slim"
-    if _registry_answers():
+    if registry_answers():
         say(f"base image: pulling {registry}")
         if engine.attempt("pull", registry, timeout_s=120).returncode == 0:
             engine.call("tag", registry, base)
@@ -157,7 +157,7 @@ def _base_image(engine: Engine, release: SlurmRelease, say: Say) -> str:
     return base
 
 
-def _registry_answers() -> bool:
+def registry_answers() -> bool:
     """Whether the registry's name resolves; an engine's own retries would take most of a minute to find out."""
     try:
         done = subprocess.run(["getent", "ahosts", "registry-1.docker.io"], capture_output=True, timeout=3, check=False)

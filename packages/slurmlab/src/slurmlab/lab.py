@@ -188,12 +188,25 @@ class Lab:
             options += ["--tty", "--env", f"TERM={os.environ.get('TERM', 'xterm')}"]
         return [*self._engine.argv, "exec", *options, container_name(self.name, host), *argv]
 
-    def services(self, host: str) -> list[ServiceState]:
+    def services(self, host: str, *, timeout_s: float = 5.0) -> list[ServiceState]:
         """The daemons of a host and how they are. Raises HostUnreachable."""
-        reply = self.order(host, {"op": "status"}, 5)
+        reply = self.order(host, {"op": "status"}, timeout_s)
         return [
             ServiceState(name, str(s["state"]), s["pid"], s["exit_status"]) for name, s in reply["services"].items()
         ]
+
+    def node_states(self) -> dict[str, str]:
+        """Slurm's word for each node, such as ``idle`` or ``down*``; empty when slurmctld does not answer."""
+        try:
+            done = self.exec("controller", ["sinfo", "--noheader", "--Node", "--format", "%N %T"], timeout_s=5)
+        except (HostUnreachable, TimeoutError):
+            return {}
+        return dict(line.split(None, 1) for line in done.stdout.splitlines() if " " in line)
+
+    def address(self, host: str) -> str:
+        """A host's address on the lab's network."""
+        self._check_host(host)
+        return self._record.hosts[host]
 
     def logs(self, host: str) -> dict[str, Path]:
         """The log files of a host by name, such as ``slurmctld.log``; readable also when the host is dead."""
