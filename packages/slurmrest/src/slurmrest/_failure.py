@@ -31,7 +31,7 @@ BY_ERRNO: dict[int, type[e.SlurmError]] = {
     2172: e.UserNotFound,
     6000: e.AuthenticationFailed,
     6001: e.TokenExpired,
-    6010: e.AuthenticationFailed,
+    6010: e.UserNotFound,
     # jobs
     2017: e.JobNotFound,
     2018: e.NodeNotFound,
@@ -86,6 +86,7 @@ BY_ERRNO: dict[int, type[e.SlurmError]] = {
     2133: e.InvalidResources,
     2134: e.InvalidResources,
     2173: e.InvalidAccount,
+    2178: e.InvalidResources,
     2177: e.InvalidRequest,
     8000: e.InvalidTimeLimit,
     # accounting
@@ -93,10 +94,21 @@ BY_ERRNO: dict[int, type[e.SlurmError]] = {
     7006: e.LimitExceeded,
     7007: e.LimitExceeded,
     7008: e.SlurmdbUnavailable,
-    # slurmrestd's own
-    9003: e.InvalidRequest,
+    # slurmrestd's own: it could not read the request
+    9000: e.InvalidRequest,
+    9200: e.InvalidRequest,
+    9201: e.InvalidRequest,
+    9202: e.InvalidRequest,
+    9203: e.InvalidRequest,
+    9204: e.InvalidRequest,
+    9205: e.InvalidRequest,
+    9206: e.InvalidRequest,
+    9207: e.InvalidRequest,
 }
 """Slurm's error number to a word. A number that is missing becomes `OtherSlurmError` with Slurm's text."""
+
+ALREADY_DONE = 2021
+"""ESLURM_ALREADY_DONE."""
 
 LOST_ON_THE_WAY = frozenset(
     {1002, 1003, 1004, 1017, 1018, 1020, 1022, 1023, 1024, 1801, 1802, 1803, 1805, 5003, 5004, 5005}
@@ -120,7 +132,7 @@ def raise_for(
                     f"slurmrestd ignored a field it does not know: {warning.description}",
                     description=warning.description,
                 )
-    if status == 401 or status == 511:
+    if status in {401, 511}:
         raise _unauthenticated(None, status, token_expired=token_expired)
     if status >= 400 or envelope is None:
         text = _NOISE.sub(" ", body[:300].decode("utf-8", "replace")).strip()
@@ -137,6 +149,17 @@ def decode_envelope(body: bytes) -> Envelope | None:
         return msgspec.json.decode(body, type=Envelope)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
+
+
+def token_was_refused(status: int, body: bytes) -> bool:
+    """Whether an answer says that the token is no good: 401 without one, 511 or error 1007 with a bad one."""
+    return status in {401, 511} or (status >= 400 and b'"error_number": 1007' in body[:2000])
+
+
+def error_of(errno: int, text: str | None, about: str) -> e.SlurmError:
+    """Return the error for a number that came on its own."""
+    item = ErrorItem(description=about, error_number=errno, error=text)
+    return _from_item(item, 200, mutating=True, slurmdb=False, token_expired=False)
 
 
 def version_is_gone(status: int, body: bytes) -> bool:
@@ -172,11 +195,23 @@ def _from_item(item: ErrorItem, status: int, *, mutating: bool, slurmdb: bool, t
             kind = e.ControllerUnavailable
     elif errno is None:
         kind = e.OtherSlurmError
+    elif errno == -1 and mutating:
+        return e.InvalidRequest(
+            "Slurm refuses this and gives no reason: usually a rule of the site's job_submit plugin, whose message the "
+            "REST API drops.",
+            code="refused_by_site",
+            errno=errno,
+            slurm_text=item.error,
+            description=item.description,
+            http_status=status,
+        )
     else:
         kind = BY_ERRNO.get(errno, e.OtherSlurmError)
     if slurmdb and kind is e.ControllerUnavailable:
         kind = e.SlurmdbUnavailable
-    if issubclass(kind, e.AuthenticationFailed) or (status in (401, 511) and errno is None):
+    if slurmdb and "authentication" in (item.description or ""):
+        kind = e.AuthenticationFailed
+    if issubclass(kind, e.AuthenticationFailed) or (status in {401, 511} and errno is None):
         return _unauthenticated(item, status, token_expired=token_expired)
     return kind(said, errno=errno, slurm_text=item.error, description=item.description, http_status=status)
 

@@ -26,7 +26,7 @@ FINISHED = frozenset(
 
 
 class ExitCode(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job or step ended. ``status`` holds Slurm's words (``SUCCESS``, ``ERROR``, ``SIGNALED``, ``CORE_DUMPED``)."""
+    """How a job or step ended. ``status`` holds Slurm's words, such as ``SUCCESS``, ``ERROR``, ``SIGNALED``."""
 
     status: tuple[str, ...] = ()
     return_code: int | None = None
@@ -96,7 +96,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     requeue: bool | None = None
     restart_count: int | None = None
     batch: bool | None = None
-    exclusive: bool | None = None
     exit_code: ExitCode | None = None
     standard_output: str | None = None
     """The path with ``%j`` and the like filled in where the daemon does that (v0.0.43 and later)."""
@@ -379,7 +378,10 @@ class JobDescription(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] = {}
     """Environment of the batch script, besides what sbatch itself would set."""
     login_environment: bool = False
-    """Start from the user's login environment on the compute host, as ``sbatch --export=NONE`` does: slower to start."""
+    """Start from the user's login environment on the compute host, as ``sbatch --export=NONE`` does.
+
+    slurmd makes it by running ``su``, which takes seconds and needs rights that slurmd in a container may lack.
+    """
     account: str | None = None
     partition: str | None = None
     qos: str | None = None

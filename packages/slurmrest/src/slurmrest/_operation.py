@@ -19,7 +19,7 @@ def check_key(operation_key: str) -> None:
     """Refuse what could not be told from the text around it."""
     if not _KEY.fullmatch(operation_key):
         raise InvalidRequest(
-            "An operation key is 8 to 64 letters, digits, dots, dashes or underscores and begins with a letter or digit.",
+            "An operation key is 8 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.",
             code="operation_key_invalid",
         )
 

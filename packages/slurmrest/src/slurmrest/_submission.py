@@ -14,12 +14,23 @@ MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 """slurmctld's default limit (SchedulerParameters=max_script_size)."""
 MAX_MINUTES = 0xFFFFFFFD
 """Minutes are 32 bits with two values reserved; Slurm wraps or misreads what is larger."""
+MAX_COUNT = 0xFFFFFFFD
+MAX_MEMORY_MIB = 1 << 62
+"""Slurm marks memory by CPU with the highest bit."""
 MAX_ARRAY_TASK = 4_000_000
 """Slurm's own ceiling for MaxArraySize is 4,000,001."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+MAIL_EVENTS = frozenset(
+    {
+        "BEGIN", "END", "FAIL", "REQUEUE", "TIME=100%", "TIME=90%", "TIME=80%", "TIME=50%", "STAGE_OUT", "ARRAY_TASKS",
+        "INVALID_DEPENDENCY",
+    }
+)  # fmt: skip
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\)|%%)?")
+# Exported bash functions are named BASH_FUNC_module%% or, in old shells, BASH_FUNC_module().
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|BASH_FUNC_[^=\s\x00]+")
 _ARRAY = re.compile(r"(\d+(-\d+(:\d+)?)?)(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
 _NODES = re.compile(r"\d+[kmKM]?(-\d+[kmKM]?)?(:\d+)?(,\d+(-\d+)?(:\d+)?)*")
 _SIGNAL = re.compile(r"(?:([A-Z]):)?([A-Za-z0-9]+)(?:@(\d+))?")
@@ -42,37 +53,18 @@ def body(
 def check(description: JobDescription) -> None:
     """Refuse what slurmctld would accept wrongly, misread, or answer without saying what is wrong."""
     check_script(description.script)
-    for field in _LINES:
-        value = getattr(description, field)
-        if value is not None and _CONTROL.search(value):
-            raise InvalidRequest(f"{field} contains a line break or control character.", code="control_character")
-    if not (description.working_directory or "").startswith("/"):
-        raise InvalidRequest("working_directory must be an absolute path.", code="working_directory_invalid")
-    if description.name is not None and not description.name.strip():
-        raise InvalidRequest("name is empty.", code="name_empty")
-    for key, value in description.environment.items():
-        if not _NAME.fullmatch(key) and not key.startswith("BASH_FUNC_"):
-            raise InvalidRequest(f"{key!r} cannot be the name of an environment variable.", code="environment_invalid")
-        if "\0" in value or "=" in key:
-            raise InvalidRequest(f"The environment variable {key} contains a NUL byte.", code="environment_invalid")
+    _check_texts(description)
+    _check_environment(description)
     check_minutes("time_limit_min", description.time_limit_min)
     check_minutes("time_min_min", description.time_min_min)
     _check_array(description.array)
-    if isinstance(description.nodes, str) and not _NODES.fullmatch(description.nodes):
-        raise InvalidResources("nodes is neither a count nor a range such as 2-4.", code="nodes_invalid")
-    for field in ("nodes", "tasks", "tasks_per_node", "cpus_per_task", "gpus"):
-        value = getattr(description, field)
-        if isinstance(value, int) and not 0 < value < 0xFFFFFFFD:
-            raise InvalidResources(f"{field} must be at least 1.", code="count_invalid")
-    for field in ("memory_per_node_mib", "memory_per_cpu_mib", "temporary_disk_per_node_mib"):
-        value = getattr(description, field)
-        if value is not None and not 0 <= value < 1 << 62:
-            raise InvalidResources(f"{field} must not be negative.", code="count_invalid")
-    if description.memory_per_node_mib is not None and description.memory_per_cpu_mib is not None:
-        raise InvalidResources("Memory is asked for by node or by CPU, not both.", code="memory_twice")
+    _check_resources(description)
+    if unknown := set(description.mail_on) - MAIL_EVENTS:
+        # slurmrestd would report the word and submit the job without it.
+        raise InvalidRequest(f"mail_on holds {sorted(unknown)}, which Slurm does not know.", code="mail_on_invalid")
     if description.signal is not None and not _SIGNAL.fullmatch(description.signal):
         raise InvalidRequest("signal is written like USR2@30.", code="signal_invalid")
-    if description.open_mode not in (None, "append", "truncate"):
+    if description.open_mode not in {None, "append", "truncate"}:
         raise InvalidRequest("open_mode is append or truncate.", code="open_mode_invalid")
 
 
@@ -108,6 +100,40 @@ def check_minutes(field: str, minutes: float | None) -> None:
         raise InvalidTimeLimit(f"{field} must be at least 1 minute.", code="time_limit_too_small")
     if minutes > MAX_MINUTES:
         raise InvalidTimeLimit(f"{field} is larger than Slurm can express.", code="time_limit_too_large")
+
+
+def _check_texts(description: JobDescription) -> None:
+    for field in _LINES:
+        value = getattr(description, field)
+        if value is not None and _CONTROL.search(value):
+            raise InvalidRequest(f"{field} contains a line break or control character.", code="control_character")
+    if not (description.working_directory or "").startswith("/"):
+        raise InvalidRequest("working_directory must be an absolute path.", code="working_directory_invalid")
+    if description.name is not None and not description.name.strip():
+        raise InvalidRequest("name is empty.", code="name_empty")
+
+
+def _check_environment(description: JobDescription) -> None:
+    for key, value in description.environment.items():
+        if not _NAME.fullmatch(key):
+            raise InvalidRequest(f"{key!r} cannot be the name of an environment variable.", code="environment_invalid")
+        if "\0" in value:
+            raise InvalidRequest(f"The environment variable {key} contains a NUL byte.", code="environment_invalid")
+
+
+def _check_resources(description: JobDescription) -> None:
+    if isinstance(description.nodes, str) and not _NODES.fullmatch(description.nodes):
+        raise InvalidResources("nodes is neither a count nor a range such as 2-4.", code="nodes_invalid")
+    for field in ("nodes", "tasks", "tasks_per_node", "cpus_per_task", "gpus"):
+        value = getattr(description, field)
+        if isinstance(value, int) and not 0 < value < MAX_COUNT:
+            raise InvalidResources(f"{field} must be at least 1.", code="count_invalid")
+    for field in ("memory_per_node_mib", "memory_per_cpu_mib", "temporary_disk_per_node_mib"):
+        value = getattr(description, field)
+        if value is not None and not 0 <= value < MAX_MEMORY_MIB:
+            raise InvalidResources(f"{field} must not be negative.", code="count_invalid")
+    if description.memory_per_node_mib is not None and description.memory_per_cpu_mib is not None:
+        raise InvalidResources("Memory is asked for by node or by CPU, not both.", code="memory_twice")
 
 
 def _check_array(array: str | None) -> None:

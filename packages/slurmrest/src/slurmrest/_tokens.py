@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - importing slurmrest must stay cheap; each provider imports what it alone needs
 """Where tokens come from.
 
 A provider gives a token for one Slurm user. It is asked before every request and keeps the token itself as long as it
@@ -161,8 +162,8 @@ class HS256Key:
     def submission_token(self) -> str:
         """Return a token of its own for one submission.
 
-        Its near end is a fence: once it is over no stalled daemon can still accept the submission, and the lookup of the
-        operation key is final.
+        Its near end is a fence: once it is over no stalled daemon can still accept the submission, and the lookup of
+        the operation key is final.
         """
         return self._sign(self.submission_lifespan_s)
 

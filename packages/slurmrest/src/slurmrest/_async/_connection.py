@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - httpx takes a quarter of a second to import; importing slurmrest must not
 """Connections to one slurmrestd: a small pool, time-outs, and errors that say what may have happened."""
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Connection:
         self.url = url.rstrip("/")
         self.pinned = BY_NAME[version] if version is not None else None
         self.version: ApiVersion | None = self.pinned
+        self.accounting_keeps_keys = False
+        """Set once accounting has shown a job's ``extra`` or ``comment``: then a missing key means something."""
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._max_connections = max_connections

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - asyncio is imported by those who use it
 """The two ways of waiting. Written twice by hand; everything else of this folder is derived for the sync client."""
 
 from __future__ import annotations
