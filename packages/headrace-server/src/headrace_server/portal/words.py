@@ -10,11 +10,13 @@ NOTHING = "\N{EN DASH}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a length of time in at most two units: `0.4 s`, `12 s`, `3m 05s`, `2h 14m`, `3d 04h`; a dash for None."""
+    """Return a length of time in at most two units: `30 ms`, `0.4 s`, `12 s`, `3m 05s`, `2h 14m`, `3d 04h`; a dash for None."""
     if seconds is None:
         return NOTHING
+    if seconds < 0.0995:
+        return f"{max(0, round(seconds * 1000))} ms"
     if seconds < 9.95:
-        return f"{max(0.0, seconds):.1f} s"
+        return f"{seconds:.1f} s"
     whole = int(seconds + 0.5)
     if whole < 60:
         return f"{whole} s"

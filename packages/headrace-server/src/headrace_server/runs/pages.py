@@ -17,7 +17,7 @@ from headrace_server.portal import Templates
 from headrace_server.runs.model import LogChunk, Run, RunFilter, RunState, Stream
 from headrace_server.runs.pages_form import Typed, by_field, idempotency_key, opened, read_form, wish
 from headrace_server.runs.pages_live import PAGE, StillLoggedIn, changed_rows, changed_run, events_answer
-from headrace_server.runs.pages_timeline import run_time, timeline_of, waited
+from headrace_server.runs.pages_timeline import run_time, timeline_of, wait_reason, waited
 from headrace_server.runs.runs import Runs
 
 LOG_TAIL_BYTES = 64 * 1024
@@ -33,7 +33,7 @@ SHOWN: dict[ShownState, tuple[str, frozenset[RunState]]] = {
 
 router = APIRouter(include_in_schema=False)
 templates = Templates("headrace_server.runs")
-templates.functions(waited=waited, run_time=run_time)
+templates.functions(waited=waited, run_time=run_time, wait_reason=wait_reason)
 clock = SystemClock()
 
 

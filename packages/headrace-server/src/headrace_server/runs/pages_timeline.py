@@ -37,6 +37,7 @@ REASONS = {
     "AssocGrpCpuLimit": "Your account uses all CPUs it may.",
     "AssocMaxJobsLimit": "You run as many jobs at once as you may.",
     "NodeDown": "A node it needs is down.",
+    "PartitionConfig": "Its partition cannot give what it asks for: too many nodes, or too long.",
     "BadConstraints": "No nodes have what it asks for.",
     "None": "",
 }
@@ -90,6 +91,12 @@ def timeline_of(run: Run) -> Timeline:
 def waited(run: Run) -> Headline:
     """Return how long the person waited (so far) for the run to start."""
     return _headline(run)
+
+
+def wait_reason(run: Run) -> str | None:
+    """Return Slurm's word for why the run waits now, if it waits and Slurm says why."""
+    last = run.waits[-1] if run.waits else None
+    return last.why if last and last.ongoing and last.name == "queue" and last.why != "None" else None
 
 
 def run_time(run: Run) -> Wait | None:
