@@ -36,7 +36,7 @@ def bring(names: Sequence[str]) -> tuple[BroughtFile, ...]:
         total += _size(source)
         if total > FILES_BYTES or len(brought) >= FILES_MOST:
             raise UsageWrong(
-                f"The files to bring are too large: at most {FILES_MOST} files and {FILES_BYTES // 1024**2} MiB together.",
+                f"Too much to bring: at most {FILES_MOST} files and {FILES_BYTES // 1024**2} MiB together.",
                 code="files-too-large",
                 fix="Put large data on the cluster first (scp, rsync) and name its path there.",
             )

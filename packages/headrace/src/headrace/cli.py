@@ -94,7 +94,7 @@ class _Operands(TyperCommand):
 
 
 @app.command("run", cls=_Operands, context_settings={"allow_interspersed_args": False})
-def run_command(  # noqa: PLR0913 - one argument an option
+def run_command(
     context: typer.Context,
     operands: Annotated[
         list[str], typer.Argument(metavar="-- COMMAND… | SCRIPT [ARGUMENT…]", help="What to run.", show_default=False)
@@ -154,10 +154,12 @@ def run_command(  # noqa: PLR0913 - one argument an option
     }  # fmt: skip
     given = {option: value for option, value in options.items() if value is not None}
     is_command = bool(context.meta.get("headrace.dashes"))
-    raise typer.Exit(_run(_server(named), operands, is_command, given, (name, cluster, preset), bring, after, follow, json))
+    raise typer.Exit(
+        _run(_server(named), operands, is_command, given, (name, cluster, preset), bring, after, follow, json)
+    )
 
 
-def _run(  # noqa: PLR0913
+def _run(
     server: Server,
     operands: list[str],
     is_command: bool,
@@ -173,14 +175,14 @@ def _run(  # noqa: PLR0913
     from .paper import remark, say
     from .server import decode
     from .wire import Run
-    from .wish import After, Wish, read_script, split_after
+    from .wish import After, Wish, names_itself, read_script, split_after
 
     waits_for = [split_after(text) for text in after or ()]
     script = None if is_command else read_script(operands[0])
     if script is not None and operands[1:]:
         options["arguments"] = operands[1:]
     name, cluster, preset = named
-    if script is not None and name is None and operands[0] != "-" and "--job-name" not in script and " -J" not in script:
+    if script is not None and name is None and operands[0] != "-" and not names_itself(script):
         name = os.path.basename(operands[0])  # noqa: PTH119 - as sbatch names a job
     wish = Wish(
         door="cli",
@@ -346,7 +348,11 @@ def cancel_command(
             say(raw.decode())
         else:
             run = decode(raw, Run)
-            remark(f"{run.id} had ended: {run.state}." if run.ended and run.state != "cancelled" else f"{run.id} is being cancelled.")
+            remark(
+                f"{run.id} had ended: {run.state}."
+                if run.ended and run.state != "cancelled"
+                else f"{run.id} is being cancelled."
+            )
 
 
 @app.command("wait")
@@ -388,7 +394,9 @@ def login_command(
     address = link if "://" in link else os.environ.get("HEADRACE_URL", "")
     if not address:
         raise UsageWrong(
-            "The link has no address.", code="url-invalid", fix="Give the whole link, or set HEADRACE_URL to the server's."
+            "The link has no address.",
+            code="url-invalid",
+            fix="Give the whole link, or set HEADRACE_URL to the server's.",
         )
     server = Server(Context(url=checked_url(address)))
     raw = server.post("/login", {"link": link, "label": (label or platform.node())[:100]})
@@ -398,7 +406,11 @@ def login_command(
     if json:
         import msgspec
 
-        say(msgspec.json.encode({"context": name, "url": server.url, "user": new.user, "expires_at": new.expires_at}).decode())
+        say(
+            msgspec.json.encode(
+                {"context": name, "url": server.url, "user": new.user, "expires_at": new.expires_at}
+            ).decode()
+        )
     else:
         remark(f"You are {new.user} at {server.url}, until {new.expires_at:%Y-%m-%d}. This is context {name!r}.")
 
@@ -448,7 +460,9 @@ def contexts_command(
     stored = load(os.environ)
     if use is not None:
         if use not in stored.contexts:
-            raise UsageWrong(f"There is no context {use!r}.", code="no-such-context", fix="List them: headrace contexts")
+            raise UsageWrong(
+                f"There is no context {use!r}.", code="no-such-context", fix="List them: headrace contexts"
+            )
         stored = Contexts(current=use, contexts=stored.contexts)
         save(stored, os.environ)
     known = sorted(stored.contexts.items())
@@ -462,9 +476,7 @@ def contexts_command(
         remark("You are logged in nowhere. Log in with: headrace login LINK")
 
 
-@app.command(
-    "up", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-)
+@app.command("up", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def up_command(context: typer.Context) -> None:
     """Bring up a server with a Slurm lab on this machine: `headrace-server up`, if it is installed."""
     import shutil

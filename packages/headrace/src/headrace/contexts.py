@@ -59,12 +59,16 @@ def checked_url(url: str) -> str:
     """Return scheme, host and port of an address. Raises UsageWrong for what is none."""
     parts = urlsplit(url.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageWrong(f"{url!r} is not the address of a server, such as https://hpc.example.org.", code="url-invalid")
+        raise UsageWrong(
+            f"{url!r} is not the address of a server, such as https://hpc.example.org.", code="url-invalid"
+        )
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def path(environment: Mapping[str, str]) -> Path:
-    """Return the file's place, after the XDG base directory specification."""
+    """Return the file's place: in HEADRACE_CONFIG_DIR, else after the XDG base directory specification."""
+    if chosen := environment.get("HEADRACE_CONFIG_DIR"):
+        return Path(chosen) / "contexts.json"
     base = environment.get("XDG_CONFIG_HOME") or ""
     folder = Path(base) if base.startswith("/") else Path("~/.config").expanduser()
     return folder / "headrace" / "contexts.json"

@@ -97,7 +97,9 @@ class _Status:
             return
         tasks = run.tasks
         if run.array:
-            what = f"{tasks.completed + tasks.failed + tasks.cancelled}/{tasks.total} tasks done, {tasks.running} running"
+            what = (
+                f"{tasks.completed + tasks.failed + tasks.cancelled}/{tasks.total} tasks done, {tasks.running} running"
+            )
         else:
             queue = waited(run, "queue")
             why = next((wait.why for wait in run.waits if wait.ongoing and wait.why), None)

@@ -17,7 +17,7 @@ MARKS = {
     "submitting": "◌", "pending": "○", "running": "●", "completed": "✓", "failed": "✗", "timed_out": "✗",
     "refused": "✗", "cancelled": "■", "unknown": "?",
 }  # fmt: skip
-_CONTROL = {code: "\ufffd" for code in (*range(32), *range(127, 160))}
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "�")
 
 
 def colourful(stream: object, environment: Mapping[str, str] = os.environ) -> bool:
@@ -51,6 +51,8 @@ def span(seconds: float | None) -> str:
     """Write a duration in at most two units: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``, ``4 d 02 h``."""
     if seconds is None:
         return "-"
+    if seconds == 0:  # Slurm counts in whole seconds
+        return "<1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -162,7 +164,7 @@ def outcome_line(run: Run) -> str:
     if (ran := waited(run, "running")) is not None:
         parts.append(f"ran {span(ran)}")
     line = f"{run.id}  {', '.join(parts)}"
-    return f"{line}\n  {safe(run.reason.text)} [{run.reason.code}]" if run.reason and not run.state == "completed" else line
+    return f"{line}\n  {safe(run.reason.text)} [{run.reason.code}]" if run.reason and run.state != "completed" else line
 
 
 def _tasks(run: Run) -> str:

@@ -91,10 +91,14 @@ class Server:
             if cursor is None or len(found) > 1:
                 break
         if not found:
-            raise UsageWrong(f"No run of yours begins with {prefix!r}.", code="no-such-run", fix="List them: headrace ls")
+            raise UsageWrong(
+                f"No run of yours begins with {prefix!r}.", code="no-such-run", fix="List them: headrace ls"
+            )
         if len(found) > 1:
             raise UsageWrong(
-                f"Several runs begin with {prefix!r}: {', '.join(found[:5])}.", code="run-ambiguous", fix="Write more of it."
+                f"Several runs begin with {prefix!r}: {', '.join(found[:5])}.",
+                code="run-ambiguous",
+                fix="Write more of it.",
             )
         return found[0]
 
@@ -210,9 +214,7 @@ class Server:
             import ssl  # noqa: PLC0415 - 20 ms that plain connections need not pay
 
             context = ssl.create_default_context(cafile=os.environ.get("HEADRACE_CA_FILE") or None)
-            connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=context
-            )
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=context)
         try:
             connection.connect()
         except OSError as error:

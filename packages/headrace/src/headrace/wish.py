@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -75,6 +76,11 @@ def read_script(name: str) -> str:
         ) from error
 
 
+def names_itself(script: str) -> bool:
+    """Whether a script's #SBATCH lines give the job a name; the server reads them for good."""
+    return re.search(r"^#SBATCH\b.*?\s['\"]?(?:-[A-Za-z]*J|--job-n)", script, re.MULTILINE) is not None
+
+
 def environment_of(pairs: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of ``NAME=VALUE`` and of ``NAME``, which takes this environment's value."""
     chosen: dict[str, str] = {}
@@ -95,5 +101,7 @@ def split_after(text: str) -> After:
     """Return run and condition of ``RUN[:ok|any|notok]``."""
     run, colon, condition = text.partition(":")
     if colon and condition not in CONDITIONS:
-        raise UsageWrong(f"--after {text!r}: after the colon comes one of {', '.join(CONDITIONS)}.", code="after-invalid")
+        raise UsageWrong(
+            f"--after {text!r}: after the colon comes one of {', '.join(CONDITIONS)}.", code="after-invalid"
+        )
     return After(run, condition or "ok")
