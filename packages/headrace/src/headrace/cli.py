@@ -1,7 +1,10 @@
 """The `headrace` command line. Commands are thin; what they mean is in the modules they import when they run."""
 
+# ruff: noqa: PLC0415 - a command imports what it needs, so that none waits for what it does not
+
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -425,10 +428,8 @@ def logout_command(named: Named = None) -> None:
     name, context = choose(named, os.environ)
     if not context.token:
         raise NotLoggedIn(f"There is no token for {context.url}.", code="not-logged-in")
-    try:
+    with contextlib.suppress(NotLoggedIn):  # the server may have forgotten it already
         Server(context).post("/logout")
-    except NotLoggedIn:
-        pass  # the server has forgotten it already
     forget(name, os.environ)
     remark(f"Logged out of {context.url}.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from .errors import INTERRUPTED, RUN_FAILED, Unreachable
@@ -52,7 +52,7 @@ def exit_code(run: Run) -> int:
 
 
 @contextmanager
-def watched(server: Server) -> Iterator[None]:
+def watched(server: Server) -> Generator[None]:
     """Say once when the server is lost, and that it is tried again."""
     told: list[str] = []
 
@@ -115,7 +115,7 @@ class _Status:
 
 
 @contextmanager
-def _status(*, quiet: bool = False) -> Iterator[_Status]:
+def _status(*, quiet: bool = False) -> Generator[_Status]:
     status = _Status(shown=not quiet and colourful(sys.stderr))
     try:
         yield status

@@ -119,7 +119,10 @@ def runs_table(runs: Sequence[Run]) -> None:
 def run_sheet(run: Run) -> None:
     """Show one run."""
     colour = colourful(sys.stdout)
-    dim = (lambda text: f"\x1b[2m{text}\x1b[0m") if colour else str
+
+    def dim(text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if colour else text
+
     say(f"{run.id}  {safe(run.name)}  {state_word(run, colour=colour)}")
     if run.reason:
         say(f"  {safe(run.reason.text)}  {dim(f'[{run.reason.code}]')}")
