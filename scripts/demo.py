@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +23,7 @@ BIN = ROOT / ".venv/bin"
 VERSION = os.environ.get("SLURM", "26.05")
 LAB = "headrace" if VERSION == "26.05" else f"headrace-{VERSION.replace('.', '')}"
 PERSON = "ada"
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def main() -> int:
     call(BIN / "headrace-server", "up", "--detach", "--lab", LAB, "--slurm", VERSION)
     link = output(BIN / "headrace-server", "login-link", PERSON)
     with tempfile.TemporaryDirectory(prefix="headrace-demo-") as folder:
-        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HEADRACE_CONFIG_DIR": folder}
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "XDG_CONFIG_HOME": folder}
         subprocess.run(["headrace", "login", link], check=True, env=environment)
         runs: list[dict[str, Any]] = []
         for workload in WORKLOADS:
@@ -65,24 +66,25 @@ def main() -> int:
 
 def show(runs: list[dict[str, Any]]) -> None:
     """Print what became of each run, and how long each part took."""
-    table = Table(title="From the wish to the result")
+    names = {run["id"]: run["name"] for run in runs}
+    table = Table(title="From the wish to the result", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("run", "door", "intent→submitted", "submitted→running", "run time", "outcome"):
-        table.add_column(column, justify="right" if "→" in column or column == "run time" else "left")
+        table.add_column(column, justify="right" if "→" in column or column == "run time" else "left", no_wrap=True)
     for run in runs:
         wait = {part["name"]: part["seconds"] for part in run["waits"]}
-        to_submitted = wait.get("deciding", 0) + wait.get("submitting", 0)
-        tasks = f" ({run['tasks']['completed']}/{run['tasks']['total']} tasks)" if run["array"] else ""
-        queue = "held for what it follows" if run["after"] else seconds(wait.get("queue"))
+        followed = ", ".join(names.get(after["run"], after["run"]) for after in run["after"])
+        tasks = f", {run['tasks']['completed']} of {run['tasks']['total']} tasks" if run["array"] else ""
         table.add_row(
-            f"{run['name']} {run['id']}",
+            run["name"],
             run["door"],
-            seconds(to_submitted),
-            queue,
+            seconds(wait.get("deciding", 0) + wait.get("submitting", 0)),
+            seconds(wait.get("queue")),
             seconds(wait.get("running")),
-            run["state"] + tasks,
+            run["state"] + tasks + (f", after {followed}" if followed else ""),
         )
     console.print()
     console.print(table)
+    console.print("Slurm counts in whole seconds, so what it timed is good to a second.")
 
 
 def seconds(value: float | None) -> str:
