@@ -129,7 +129,7 @@ def logs(
         err.print("slurmlab: no log has a line in it")
         sys.exit(1)
     argv = ["tail", "-v", "-n", str(lines), *(["-F"] if follow else []), *map(str, paths)]
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], argv)  # noqa: S606  the program takes this terminal over; no shell is meant
 
 
 @app.command()
@@ -169,7 +169,7 @@ def exec_(
     found = Lab.find(lab)
     command = command[1:] if command[0] == "--" else command
     argv = found.attach_argv(host, command, user, terminal=sys.stdin.isatty() and sys.stdout.isatty())
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], argv)  # noqa: S606  the program takes this terminal over; no shell is meant
 
 
 @image_app.command("build")

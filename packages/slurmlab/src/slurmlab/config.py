@@ -55,7 +55,7 @@ class LabConfig:
     ssh_port: int | None = None
     """Port on 127.0.0.1 for the login host's sshd; a free one when None."""
     controller_port: int | None = None
-    """Port on 127.0.0.1 for slurmctld, which serves /metrics on releases that have openmetrics; a free one when None."""
+    """Port on 127.0.0.1 for slurmctld (it serves /metrics where openmetrics is); a free one when None."""
     min_job_age_s: int = 300
     """How long slurmctld remembers an ended job."""
     max_job_count: int = 20_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ class Faults:
         self._daemon("kill", daemon, host)
 
     def pause_daemon(self, daemon: str, host: str | None = None) -> None:
-        """Stop a daemon in the middle of what it does (SIGSTOP); it still accepts connections. Undo: `resume_daemon`."""
+        """Stop a daemon in mid-work (SIGSTOP); the kernel still accepts its connections. Undo: `resume_daemon`."""
         self._daemon("pause", daemon, host)
 
     def resume_daemon(self, daemon: str, host: str | None = None) -> None:
@@ -140,7 +140,7 @@ class Faults:
     # -- with their undo
 
     @contextmanager
-    def host_killed(self, host: str) -> Iterator[None]:
+    def host_killed(self, host: str) -> Generator[None]:
         """The host is off inside the block and on again after it."""
         self.kill_host(host)
         try:
@@ -149,7 +149,7 @@ class Faults:
             self.start_host(host)
 
     @contextmanager
-    def host_paused(self, host: str) -> Iterator[None]:
+    def host_paused(self, host: str) -> Generator[None]:
         """The host is frozen inside the block."""
         self.pause_host(host)
         try:
@@ -158,7 +158,7 @@ class Faults:
             self.resume_host(host)
 
     @contextmanager
-    def network_cut(self, host: str) -> Iterator[None]:
+    def network_cut(self, host: str) -> Generator[None]:
         """The host is unplugged inside the block."""
         self.cut_network(host)
         try:
@@ -167,7 +167,7 @@ class Faults:
             self.heal_network(host)
 
     @contextmanager
-    def daemon_stopped(self, daemon: str, host: str | None = None) -> Iterator[None]:
+    def daemon_stopped(self, daemon: str, host: str | None = None) -> Generator[None]:
         """The daemon was asked to end, and is started again after the block."""
         self.stop_daemon(daemon, host)
         try:
@@ -176,7 +176,7 @@ class Faults:
             self.start_daemon(daemon, host)
 
     @contextmanager
-    def daemon_killed(self, daemon: str, host: str | None = None) -> Iterator[None]:
+    def daemon_killed(self, daemon: str, host: str | None = None) -> Generator[None]:
         """The daemon was killed, and is started again after the block."""
         self.kill_daemon(daemon, host)
         try:
@@ -185,7 +185,7 @@ class Faults:
             self.start_daemon(daemon, host)
 
     @contextmanager
-    def daemon_paused(self, daemon: str, host: str | None = None) -> Iterator[None]:
+    def daemon_paused(self, daemon: str, host: str | None = None) -> Generator[None]:
         """The daemon stands still inside the block."""
         self.pause_daemon(daemon, host)
         try:
@@ -194,7 +194,7 @@ class Faults:
             self.resume_daemon(daemon, host)
 
     @contextmanager
-    def disk_full(self, host: str, path: str | None = None) -> Iterator[None]:
+    def disk_full(self, host: str, path: str | None = None) -> Generator[None]:
         """The host's spool has no byte free inside the block."""
         self.fill_disk(host, path)
         try:
@@ -203,7 +203,7 @@ class Faults:
             self.free_disk(host)
 
     @contextmanager
-    def disk_slow(self, host: str, delay_ms: int = 200) -> Iterator[None]:
+    def disk_slow(self, host: str, delay_ms: int = 200) -> Generator[None]:
         """The host's disk is slow inside the block."""
         self.slow_disk(host, delay_ms)
         try:

@@ -109,7 +109,7 @@ def debian_mirror() -> str | None:
         check=False,
     )
     for line in done.stdout.splitlines():
-        origin, label, _, uri = (line.split("|") + ["", "", ""])[:4]
+        origin, label, _, uri = [*line.split("|"), "", "", ""][:4]
         if origin == "Debian" and label == "Debian":
             return uri.rstrip("/")
     return None

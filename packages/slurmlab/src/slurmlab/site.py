@@ -121,9 +121,11 @@ def accounting_script(site: Site, cluster: str) -> str:
         verb = "modify qos {} set" if qos.name == "normal" else "add qos {}"
         lines.append(f"sacctmgr -i -Q {verb.format(qos.name)} {words}")
     lines.append("sacctmgr -i -Q load file=/etc/slurmlab/associations")
-    for user in site.users:
-        if user.role is Role.PI:
-            lines.append(f"sacctmgr -i -Q add coordinator account={','.join(user.accounts)} names={user.name}")
+    lines += [
+        f"sacctmgr -i -Q add coordinator account={','.join(user.accounts)} names={user.name}"
+        for user in site.users
+        if user.role is Role.PI
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def known_names() -> list[str]:
 
 
 @contextmanager
-def locked(name: str, say: Callable[[str], None], timeout_s: float = 1800.0) -> Iterator[None]:
+def locked(name: str, say: Callable[[str], None], timeout_s: float = 1800.0) -> Generator[None]:
     """Hold the lock `name` against every other slurmlab process of this state directory."""
     directory = state_root() / ".locks"
     directory.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 
 
 def sign_token(key: bytes, user: str, lifespan_s: float, *, now_s: float | None = None) -> str:
@@ -21,7 +22,7 @@ def sign_token(key: bytes, user: str, lifespan_s: float, *, now_s: float | None 
     return f"{signed}.{_encode(signature)}"
 
 
-def _part(value: dict[str, object]) -> str:
+def _part(value: Mapping[str, object]) -> str:
     return _encode(json.dumps(value, separators=(",", ":")).encode())
 
 

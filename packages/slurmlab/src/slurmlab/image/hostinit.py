@@ -1,12 +1,13 @@
 """Process 1 of every host of a lab: starts the host's services, reaps what dies, and takes orders on a socket.
 
-Runs on the suite's own Python with the standard library only. What to do is read from /etc/slurmlab/HOST.json, which
-`slurmlab` writes; orders come as one JSON object a connection on /var/lib/slurmlab-control/HOST.sock, a socket that only
+Runs on the suite's own Python with the standard library only. What to do is read from /etc/slurmlab/HOST.json, written
+by `slurmlab`; orders come as one JSON object a connection on /var/lib/slurmlab-control/HOST.sock, a socket that only
 the lab's owner can reach. A host has no systemd, so that killing, pausing and starting one daemon stays simple.
 """
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -34,10 +35,15 @@ def main() -> None:
     host = sys.argv[1]
     spec: dict[str, Any] = json.loads((LAB / f"{host}.json").read_text())
     init = HostInit(host, spec)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, end)
     threading.Thread(target=init.serve, daemon=True).start()
     threading.Thread(target=init.bring_up, daemon=True).start()
     init.reap_forever()
+
+
+def end(_signal: int, _frame: object) -> None:
+    """Leave at once; the kernel ends whatever else runs here."""
+    os._exit(0)
 
 
 class Service:
@@ -66,7 +72,7 @@ class Service:
 
     def is_ready(self) -> bool:
         """Whether the daemon answers where its clients will look for it."""
-        ready = self.spec.get("ready") or {}
+        ready: dict[str, Any] = self.spec.get("ready", {})
         if "tcp" in ready and not is_listening(ready["tcp"]):
             return False
         if "unix" in ready:
@@ -125,6 +131,7 @@ class HostInit:
             make_ssh_keys(Path(self.spec["ssh_keys"]), self.host)
 
     def start_in_order(self, service: Service) -> None:
+        """Start a service once those it needs are ready."""
         for name in service.spec.get("after", []):
             other = self.services[name]
             while not (other.done or (other.pid is not None and other.is_ready())):
@@ -136,6 +143,7 @@ class HostInit:
     # -- the life of one service; `lock` is held
 
     def start(self, service: Service) -> None:
+        """Start a service unless it runs, or has done its one job on an earlier start of this host."""
         if service.pid is not None:
             return
         marker = service.spec.get("once")
@@ -160,6 +168,7 @@ class HostInit:
             log.close()
 
     def note_exit(self, pid: int, status: int) -> None:
+        """Remember how a service ended."""
         for service in self.services.values():
             if service.pid == pid:
                 service.pid = None
@@ -219,6 +228,7 @@ class HostInit:
                 threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
 
     def answer(self, connection: socket.socket) -> None:
+        """Take one order from a connection and send what came of it."""
         with connection:
             try:
                 reply = self.obey(json.loads(receive(connection)))
@@ -231,40 +241,45 @@ class HostInit:
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order and say what the world looks like after it."""
-        op = order["op"]
+        op, name = order["op"], order.get("service", "")
         if op == "status":
             services = list(self.services.values())
             return {"services": {s.name: s.describe() for s in services}, "problem": self.problem}
         if op == "exec":
             return self.run(order)
-        if op == "add" and order["service"] not in self.services:
-            self.services[order["service"]] = Service(order["spec"])
+        if op == "add" and name not in self.services:
+            self.services[name] = Service(order["spec"])
             op = "start"
-        service = self.services.get(order["service"])
+        service = self.services.get(name)
         if service is None:
-            return {"error": f"{self.host} has no service {order['service']}; it has: {', '.join(self.services)}"}
+            return {"error": f"{self.host} has no service {name}; it has: {', '.join(self.services)}"}
+        if op in {"pause", "resume"} and service.pid is None:
+            return {"error": f"{name} on {self.host} is not running"}
         with self.lock:
-            if op == "start":
-                self.start(service)
-            elif op == "stop":
-                self.stop(service, signal.SIGTERM, order.get("timeout_s", 10.0))
-            elif op == "remove":
-                self.stop(service, signal.SIGTERM, 5.0)
-                del self.services[service.name]
-            elif op == "kill":
-                self.stop(service, signal.SIGKILL, 5.0)
-            elif op in {"pause", "resume"}:
-                if service.pid is None:
-                    return {"error": f"{service.name} on {self.host} is not running"}
-                os.kill(service.pid, signal.SIGSTOP if op == "pause" else signal.SIGCONT)
-                service.paused = op == "pause"
-            else:
-                return {"error": f"unknown order {op}"}
-        if op in {"start", "resume"} and not self.wait_ready(service, order.get("timeout_s", 20.0)):
-            return {"error": f"{service.name} on {self.host} did not become ready", "log": self.tail(service.name)}
+            self.change(service, op, order.get("timeout_s", 10.0))
+        if op in {"start", "resume"} and not self.wait_ready(service, 20.0):
+            return {"error": f"{name} on {self.host} did not become ready", "log": self.tail(name)}
         return service.describe()
 
+    def change(self, service: Service, op: str, timeout_s: float) -> None:
+        """Start, stop, kill, pause, resume or remove one service; `lock` is held."""
+        if op == "start":
+            self.start(service)
+        elif op == "stop":
+            self.stop(service, signal.SIGTERM, timeout_s)
+        elif op == "kill":
+            self.stop(service, signal.SIGKILL, 5.0)
+        elif op == "remove":
+            self.stop(service, signal.SIGTERM, 5.0)
+            del self.services[service.name]
+        elif op in {"pause", "resume"} and service.pid is not None:
+            os.kill(service.pid, signal.SIGSTOP if op == "pause" else signal.SIGCONT)
+            service.paused = op == "pause"
+        else:
+            raise ValueError(f"unknown order {op}")
+
     def wait_ready(self, service: Service, timeout_s: float) -> bool:
+        """Wait until a service is ready; False when it ended or took too long."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if service.done or (service.pid is not None and service.is_ready()):
@@ -355,51 +370,38 @@ def pump(
     pid: int, stdin_fd: int, stdin: bytes, outputs: tuple[int, int], timeout_s: float | None
 ) -> tuple[list[bytes], bool]:
     """Feed the child and gather what it says until both outputs close; kill its session at the time limit."""
-    gathered = {outputs[0]: bytearray(), outputs[1]: bytearray()}
+    threading.Thread(target=feed, args=(stdin_fd, stdin), daemon=True).start()
+    gathered = {fd: bytearray() for fd in outputs}
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     timed_out = False
     with selectors.DefaultSelector() as selector:
         for fd in outputs:
             selector.register(fd, selectors.EVENT_READ)
-        if stdin:
-            os.set_blocking(stdin_fd, False)
-            selector.register(stdin_fd, selectors.EVENT_WRITE)
-        else:
-            os.close(stdin_fd)
         while selector.get_map():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            events = selector.select(left)
+            events = selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
             if not events:
                 timed_out = True
-                deadline = None
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
                 break
             for key, _ in events:
-                fd = key.fd
-                if fd == stdin_fd:
-                    try:
-                        stdin = stdin[os.write(fd, stdin[:65536]) :]
-                    except BrokenPipeError:
-                        stdin = b""
-                    if not stdin:
-                        selector.unregister(fd)
-                        os.close(fd)
-                    continue
-                chunk = os.read(fd, 65536)
-                if chunk:
-                    gathered[fd] += chunk
+                if chunk := os.read(key.fd, 65536):
+                    gathered[key.fd] += chunk
                 else:
-                    selector.unregister(fd)
+                    selector.unregister(key.fd)
     for fd in outputs:
         os.close(fd)
     return [bytes(gathered[fd]) for fd in outputs], timed_out
 
 
+def feed(fd: int, data: bytes) -> None:
+    """Write all of a child's input; a child that does not read it to the end is no error."""
+    with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
 def is_listening(port: int) -> bool:
-    """Whether a socket of this host listens on `port`; read from /proc, since a probe would show in the daemon's log."""
+    """Whether a socket of this host listens on `port`; read from /proc, as a probe would show in the daemon's log."""
     wanted = f":{port:04X}"
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
