@@ -23,7 +23,7 @@ BIN = ROOT / ".venv/bin"
 VERSION = os.environ.get("SLURM", "26.05")
 LAB = "headrace" if VERSION == "26.05" else f"headrace-{VERSION.replace('.', '')}"
 PERSON = "ada"
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, width=100)  # the table is worth a wide terminal
 
 
 @dataclass(frozen=True)
