@@ -3,9 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-BARE_ENDS = re.compile(r"\r+\n")
-REWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[@-Z\\-_])")
 NOTHING = "\N{EN DASH}"
 
 
@@ -34,8 +32,8 @@ def moment(value: datetime | None) -> str:
 
 def plain(text: str) -> str:
     """Return what a terminal would show of a log: without escape sequences, and what a carriage return rewrote gone."""
-    text = ESCAPES.sub("", text)
-    return REWRITTEN.sub("", BARE_ENDS.sub("\n", text))
+    lines = ESCAPES.sub("", text).split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
 
 
 def iso(value: datetime) -> str:

@@ -91,6 +91,12 @@ async def my_runs_live(
     )
 
 
+@router.get("/runs")
+async def all_runs() -> RedirectResponse:
+    """Lead to the list, which is the first page."""
+    return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+
 @router.get("/runs/new")
 async def new_run(
     request: Request, person: CurrentPerson, again: Annotated[str | None, Query(alias="from")] = None

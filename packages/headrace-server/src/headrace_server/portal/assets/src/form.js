@@ -22,8 +22,11 @@ export function installForm() {
     button.setAttribute("aria-disabled", "true");
     button.firstChild.textContent = "Starting…";
   });
-  // Coming back by the browser's history must find a form that works.
+  // Coming back by the browser's history must find a form that works, for another run.
   window.addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
+    if (!event.persisted) return;
+    delete form.dataset.sent;
+    form.key.value = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16)).join("");
+    form.querySelector("button.primary").firstChild.textContent = "Start";
   });
 }

@@ -1,14 +1,12 @@
 // Follows a log. What comes is text and only ever becomes text nodes. The page keeps the newest part.
 
 const KEPT_CHARACTERS = 1_000_000;
-const ESCAPES = /\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])/g;
+const ESCAPES = /\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -\/]+[0-~]|[@-Z\\-_])/g;
 
 // What a terminal would show of complete lines: escape sequences go, and a carriage return starts the line again.
 export function plain(text) {
-  return text
-    .replace(ESCAPES, "")
-    .replace(/\r+\n/g, "\n")
-    .replace(/[^\n]*\r(?=[^\n])/g, "");
+  const lines = text.replace(ESCAPES, "").split("\n");
+  return lines.map((line) => line.replace(/\r+$/, "").split("\r").pop()).join("\n");
 }
 
 class LogView {
@@ -141,5 +139,5 @@ export function installLog() {
   if (!box?.querySelector(".log-text")) return;
   new LogView(box).start();
   // Choosing a task is a choice, not a form to send.
-  box.querySelector("select[name=task]")?.addEventListener("change", (event) => event.target.form.requestSubmit());
+  box.querySelector("input[name=task]")?.addEventListener("change", (event) => event.target.form.requestSubmit());
 }

@@ -1,0 +1,1 @@
+"""Fakes with a small world inside, for tests that need speed more than Slurm."""
