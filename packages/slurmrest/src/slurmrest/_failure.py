@@ -110,6 +110,11 @@ BY_ERRNO: dict[int, type[e.SlurmError]] = {
 ALREADY_DONE = 2021
 """ESLURM_ALREADY_DONE."""
 
+NO_REASON = -1
+"""SLURM_ERROR, "Unspecified error"."""
+
+FIRST_SLURM_ERRNO = 1000
+
 LOST_ON_THE_WAY = frozenset(
     {1002, 1003, 1004, 1017, 1018, 1020, 1022, 1023, 1024, 1801, 1802, 1803, 1805, 5003, 5004, 5005}
 )
@@ -164,7 +169,7 @@ def error_of(errno: int, text: str | None, about: str) -> e.SlurmError:
 
 def version_is_gone(status: int, body: bytes) -> bool:
     """Whether slurmrestd does not know the path at all: it was replaced by one that lacks this API version."""
-    return status == 404 and b"Unable to find requested URL" in body[:300]
+    return status == 404 and b"requested URL" in body[:300]
 
 
 def _worst(envelope: Envelope | None) -> ErrorItem | None:
@@ -176,44 +181,33 @@ def _worst(envelope: Envelope | None) -> ErrorItem | None:
 
 def _from_item(item: ErrorItem, status: int, *, mutating: bool, slurmdb: bool, token_expired: bool) -> e.SlurmError:
     errno = item.error_number or None
-    said = _sentence(item)
-    if errno in LOST_ON_THE_WAY:
-        if slurmdb:
-            kind: type[e.SlurmError] = e.SlurmdbUnavailable
-        elif mutating:
-            lost = e.TimedOut(
-                f"slurmrestd lost contact with slurmctld before an answer came. {said}", code="controller_lost"
-            )
-            lost.errno, lost.slurm_text, lost.description, lost.http_status = (
-                errno,
-                item.error,
-                item.description,
-                status,
-            )
-            return lost
-        else:
-            kind = e.ControllerUnavailable
-    elif errno is None:
-        kind = e.OtherSlurmError
-    elif errno == -1 and mutating:
-        return e.InvalidRequest(
-            "Slurm refuses this and gives no reason: usually a rule of the site's job_submit plugin, whose message the "
-            "REST API drops.",
-            code="refused_by_site",
-            errno=errno,
-            slurm_text=item.error,
-            description=item.description,
-            http_status=status,
+    kind = e.OtherSlurmError if errno is None else BY_ERRNO.get(errno, e.OtherSlurmError)
+    message, code, submission = _sentence(item), None, "slurm_submit_batch_job" in (item.source or "")
+    if errno == NO_REASON and submission:
+        kind, code = e.InvalidRequest, "refused_by_site"
+        message = (
+            "Slurm refuses the job and gives no reason: usually a rule of the site's job_submit plugin, whose message "
+            "the REST API drops."
         )
-    else:
-        kind = BY_ERRNO.get(errno, e.OtherSlurmError)
-    if slurmdb and kind is e.ControllerUnavailable:
-        kind = e.SlurmdbUnavailable
+    elif _was_lost(errno):
+        kind = e.TimedOut if mutating else e.ControllerUnavailable
+        message = f"slurmrestd lost contact with slurmctld before an answer came. {message}"
     if slurmdb and "authentication" in (item.description or ""):
         kind = e.AuthenticationFailed
+    elif slurmdb and kind is e.ControllerUnavailable:
+        kind = e.SlurmdbUnavailable
     if issubclass(kind, e.AuthenticationFailed) or (status in {401, 511} and errno is None):
         return _unauthenticated(item, status, token_expired=token_expired)
-    return kind(said, errno=errno, slurm_text=item.error, description=item.description, http_status=status)
+    error = e.TimedOut(message, code="controller_lost") if kind is e.TimedOut else kind(message, code=code)
+    error.errno, error.slurm_text, error.description = errno, item.error, item.description
+    error.http_status = status
+    return error
+
+
+def _was_lost(errno: int | None) -> bool:
+    # Small numbers are the operating system's (104: connection reset). With slurmctld down a sweep of states says -1
+    # and a cancellation says 1, "Operation not permitted", with HTTP 403: neither means what it says.
+    return errno is not None and (errno == NO_REASON or 0 < errno < FIRST_SLURM_ERRNO or errno in LOST_ON_THE_WAY)
 
 
 def _unauthenticated(item: ErrorItem | None, status: int, *, token_expired: bool) -> e.AuthenticationFailed:

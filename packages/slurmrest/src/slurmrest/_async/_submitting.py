@@ -10,8 +10,6 @@ import msgspec
 
 from .. import _reading, _submission, _wire
 from .._errors import (
-    AuthenticationFailed,
-    ControllerUnavailable,
     EffectUnknownError,
     InvalidAccount,
     JobNotFound,
@@ -19,7 +17,6 @@ from .._errors import (
     SlurmdbUnavailable,
     SlurmError,
     SubmissionUncertain,
-    Unreachable,
     UserNotFound,
 )
 from .._model import FoundOperation, HistoryJob, Job, JobDescription, JobStates, Submitted
@@ -150,7 +147,7 @@ async def _settle(
         final = fence is not None and time.time() > fence
         try:
             found = await find_operation(exchange, operation_key, began, exchange.token.user)
-        except (Unreachable, EffectUnknownError, ControllerUnavailable, SlurmdbUnavailable, AuthenticationFailed):
+        except SlurmError:  # whatever hides the answer: not knowing is not a no
             found, final = None, False
         if found is not None:
             return Submitted(job_id=found.job_id, operation_key=operation_key, found=True)
