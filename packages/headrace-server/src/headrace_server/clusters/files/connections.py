@@ -14,7 +14,7 @@ from headrace_server.clusters.model import ClusterSettings, FilesUnavailable
 from headrace_server.clusters.user_name import checked_user
 from headrace_server.kernel import Clock
 
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 4.0
 IDLE_S = 60.0
 MOST = 64
 # While the login host is down, one attempt in this time; all others are told at once.
@@ -97,7 +97,9 @@ class Connections:
                 place.connection.ssh.abort()
         self._places.clear()
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many sessions are open."""
         return sum(place.connection is not None for place in self._places.values())
 
     async def _fit(self, user: str, place: _Place) -> Connection:
@@ -142,7 +144,7 @@ class Connections:
                     agent_path=None,
                     agent_forwarding=False,
                     config=None,
-                    keepalive_interval=5,
+                    keepalive_interval=2,
                     keepalive_count_max=2,
                 )
                 sftp = await ssh.start_sftp_client(path_encoding=None)
@@ -160,7 +162,7 @@ class Connections:
         return Connection(ssh, sftp, signed.ends_at, idle_since_s=loop.time())
 
     def _make_room(self) -> None:
-        if len(self) < self._most:
+        if self.count < self._most:
             return
         idle = [
             (place.connection.idle_since_s, user)
@@ -173,7 +175,7 @@ class Connections:
 
     async def _close_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        while len(self):
+        while self.count:
             await asyncio.sleep(min(self._idle_s / 4, 5.0))
             for user, place in list(self._places.items()):
                 connection = place.connection

@@ -42,7 +42,7 @@ class SftpFiles:
     """The `Files` of a cluster through SFTP on its login host."""
 
     def __init__(self, settings: ClusterSettings, clock: Clock, connections: Connections | None = None) -> None:
-        self._connections = connections or Connections(settings, clock)
+        self._connections = Connections(settings, clock) if connections is None else connections
 
     async def read(self, user: str, path: str, offset: int, limit: int) -> FileChunk:
         """Return at most `limit` bytes (4 MiB at the most) from `offset`; none at or after the end."""
