@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from headrace_server.runs.preflight import FILES_BYTES, SCRIPT_BYTES
@@ -27,10 +28,16 @@ class BoundedRoute(APIRoute):
             declared = request.headers.get("content-length", "0")
             if declared.isdecimal() and int(declared) > BODY_BYTES:
                 raise _too_large()
+            body = _Bounded(request.receive)
             try:
-                return await handle(Request(request.scope, _bounded(request.receive)))
+                return await handle(Request(request.scope, body.receive))
             except RequestValidationError as error:
                 refuse_unknown(error)
+                raise
+            except HTTPException as error:
+                # FastAPI calls whatever goes wrong while it reads a body "bad request".
+                if body.got > BODY_BYTES:
+                    raise _too_large() from error
                 raise
 
         return bounded
@@ -48,18 +55,19 @@ def refuse_unknown(error: RequestValidationError) -> None:
         raise UnknownField(f"There is no field {where!r}.", field=where, asked=name) from error
 
 
-def _bounded(receive: Receive) -> Receive:
-    got = 0
+class _Bounded:
+    """Counts what is received, and stops at BODY_BYTES."""
 
-    async def bounded() -> Message:
-        nonlocal got
-        message = await receive()
-        got += len(message.get("body", b""))
-        if got > BODY_BYTES:
+    def __init__(self, receive: Receive) -> None:
+        self.got = 0
+        self._receive = receive
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.got += len(message.get("body", b""))
+        if self.got > BODY_BYTES:
             raise _too_large()
         return message
-
-    return bounded
 
 
 def _too_large() -> BodyTooLarge:

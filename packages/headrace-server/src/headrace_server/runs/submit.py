@@ -1,11 +1,11 @@
 """Write a wish down, then wait for Slurm's answer to it."""
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_server.clusters import Clusters
@@ -60,7 +60,8 @@ async def submit(
         await parts.steps("run-written")
     await tell(parts.wakeups, record.user_name, record.id)
     await parts.wakeups.publish(topic_of_submitter(record.cluster), record.id)
-    patience_s = min(max(new.wait_s if wait_s is None else wait_s, 0.0), LONGEST_WAIT_S)
+    wanted_s = new.wait_s if wait_s is None else wait_s
+    patience_s = min(wanted_s, LONGEST_WAIT_S) if wanted_s > 0 else 0.0  # not a number is no patience either
     record = await until(parts.database, parts.wakeups, record, _answered, patience_s)
     if record.state == "refused":
         kind = REFUSALS.get(record.reason_code or "", next(iter(REFUSALS.values())))
@@ -163,4 +164,4 @@ def _fingerprint(new: NewRun) -> str:
     wish: dict[str, Any] = asdict(new)
     for name in ("begun_ms_ago", "wait_s"):
         wish.pop(name)
-    return hashlib.sha256(msgspec.json.encode(wish, order="sorted")).hexdigest()
+    return hashlib.sha256(json.dumps(wish, sort_keys=True, default=str).encode()).hexdigest()
