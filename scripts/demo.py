@@ -21,7 +21,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv/bin"
 VERSION = os.environ.get("SLURM", "26.05")
-LAB = "headrace" if VERSION == "26.05" else f"headrace-{VERSION.replace('.', '')}"
+LAB = os.environ.get("LAB") or ("headrace" if VERSION == "26.05" else f"headrace-{VERSION.replace('.', '')}")
 PERSON = "ada"
 console = Console(highlight=False, width=100)  # the table is worth a wide terminal
 

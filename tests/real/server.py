@@ -22,7 +22,7 @@ class RealServer:
     def __init__(self, lab: str, state: Path, database_url: str | None = None) -> None:
         self.lab = lab
         self.state = state
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.base_url = f"http://{self.address}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "SLURM"))},
@@ -113,7 +113,8 @@ def real_server(lab: str, state: Path, database_url: str | None = None) -> Gener
         server.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
