@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from .errors import INTERRUPTED, RUN_FAILED, Unreachable
+from .errors import INTERRUPTED, RUN_FAILED, Refused, Unreachable
 from .paper import colourful, outcome_line, remark, safe, span, waited
 from .server import Server
 from .wire import Run
@@ -46,6 +46,8 @@ def exit_code(run: Run) -> int:
     """Return the exit code that stands for a run: the job's own where it has one, as a shell would give it."""
     if run.state == "completed":
         return 0
+    if run.state == "refused":
+        return Refused.exit_code
     if run.signal:
         return 128 + run.signal
     return run.exit_code or RUN_FAILED
