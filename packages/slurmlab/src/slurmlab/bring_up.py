@@ -205,10 +205,10 @@ def _wait_until_idle(config: LabConfig, record: LabRecord) -> None:
         if _is_ready(record, "controller", "slurmctld"):
             states = _node_states(record)
             idle = [name for name, state in states.items() if state == "idle"]
-            if len(idle) == config.nodes and _everything_ready(record):
+            if len(idle) == config.nodes and _everything_ready(record) and _knows_its_users(config, record):
                 return
         time.sleep(0.1)
-    if states:
+    if states and set(states.values()) != {"idle"}:
         late = sorted(name for name, state in states.items() if state != "idle") or ["controller"]
         raise _failure(record, late[0], "slurmd", f"state {states.get(late[0], 'unknown')}")
     raise _failure(record, "controller", "slurmctld", "no answer")
@@ -245,12 +245,23 @@ def _everything_ready(record: LabRecord) -> bool:
 
 
 def _node_states(record: LabRecord) -> dict[str, str]:
-    order = {"op": "exec", "argv": ["sinfo", "--noheader", "--Node", "--format", "%N %T"], "timeout_s": 5}
+    said = _ask_slurm(record, "sinfo", "--noheader", "--Node", "--format", "%N %T")
+    return dict(line.split(None, 1) for line in said.splitlines() if " " in line)
+
+
+def _knows_its_users(config: LabConfig, record: LabRecord) -> bool:
+    """Whether slurmctld can place every user's job; it resolves their ids a moment after it starts to answer."""
+    said = _ask_slurm(record, "scontrol", "show", "assoc_mgr", "flags=users")
+    return all(f"UserName={user.name}({config.site.uid(user.name)})" in said for user in config.site.users)
+
+
+def _ask_slurm(record: LabRecord, *argv: str) -> str:
+    """What a Slurm command on the controller says; nothing while it cannot say anything."""
+    order = {"op": "exec", "argv": list(argv), "timeout_s": 5}
     try:
-        reply = send_order(record.control_socket("controller"), order, timeout_s=8)
+        return str(send_order(record.control_socket("controller"), order, timeout_s=8)["stdout"])
     except (HostUnreachable, OrderFailed):
-        return {}
-    return dict(line.split(None, 1) for line in str(reply["stdout"]).splitlines() if " " in line)
+        return ""
 
 
 def _failure(record: LabRecord, host: str, service: str, how: str) -> LabFailed:

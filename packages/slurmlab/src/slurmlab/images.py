@@ -21,7 +21,15 @@ from slurmlab.state import locked
 Say = Callable[[str], None]
 
 REPOSITORY = "localhost/slurmlab"
-CONTEXT_FILES = ("Containerfile", "apt.conf", "dpkg.cfg", "mariadb.cnf", "slurmdbd-init.conf", "accounting-database")
+CONTEXT_FILES = (
+    "login.Containerfile",
+    "slurm.Containerfile",
+    "apt.conf",
+    "dpkg.cfg",
+    "mariadb.cnf",
+    "slurmdbd-init.conf",
+    "accounting-database",
+)
 BUILD_TIMEOUT_S = 1200.0
 
 
@@ -55,11 +63,12 @@ def ensure_images(engine: Engine, release: SlurmRelease, say: Say, *, rebuild: b
         if not rebuild and _exists(engine, login) and _exists(engine, slurm):
             return login, slurm
         started = time.monotonic()
-        base = _base_image(engine, release, say)
+        base = _base_image(engine, release, say, rebuild=rebuild)
         with tempfile.TemporaryDirectory(prefix="slurmlab-image-") as context:
             _write_context(Path(context))
-            _build(engine, release, base, "login", login, Path(context), say)
-            _build(engine, release, base, "slurm", slurm, Path(context), say)
+            options = ["--no-cache"] if rebuild else []
+            _build(engine, release, base, "login", login, [*options, "--force-rm", context], say)
+            _build(engine, release, login, "slurm", slurm, [*options, "--force-rm", context], say)
         say(f"image for Slurm {release.version} built in {time.monotonic() - started:.0f} s")
     return login, slurm
 
@@ -142,10 +151,10 @@ def _write_context(context: Path) -> None:
         file.writelines(f"{line}\n" for line in _host_apt_settings())
 
 
-def _base_image(engine: Engine, release: SlurmRelease, say: Say) -> str:
+def _base_image(engine: Engine, release: SlurmRelease, say: Say, *, rebuild: bool) -> str:
     """Debian's own image where a registry can be reached, else one made by mmdebstrap."""
     base = f"{REPOSITORY}/base:{release.suite}-{_digest(('apt.conf', 'dpkg.cfg'))}"
-    if _exists(engine, base):
+    if _exists(engine, base) and not rebuild:
         return base
     registry = f"docker.io/library/debian:{release.suite}-slim"
     if registry_answers():
@@ -190,14 +199,17 @@ def _debootstrap(engine: Engine, release: SlurmRelease, base: str, say: Say) -> 
         engine.call("import", str(tar), base, timeout_s=300)
 
 
-def _build(engine: Engine, release: SlurmRelease, base: str, target: str, tag: str, context: Path, say: Say) -> None:
-    say(f"{target} image: installing packages")
-    argv = [*engine.argv, "build", "--network", "host", *engine.ulimits, "--target", target, "--tag", tag]
-    argv += ["--build-arg", f"BASE={base}", "--build-arg", f"SUITE={release.suite}"]
-    if mirror := debian_mirror():
-        argv += ["--build-arg", f"MIRROR={mirror}"]
-    argv += ["--file", str(context / "Containerfile"), str(context)]
-    _run_build(argv, f"the {target} image", say)
+def _build(engine: Engine, release: SlurmRelease, base: str, kind: str, tag: str, options: list[str], say: Say) -> None:
+    """Build one image; `options` end with the build context."""
+    say(f"{kind} image: installing packages")
+    argv = [*engine.argv, "build", "--network", "host", *engine.ulimits, "--tag", tag]
+    argv += ["--build-arg", f"BASE={base}"]
+    if kind == "login":
+        argv += ["--build-arg", f"SUITE={release.suite}"]
+        if mirror := debian_mirror():
+            argv += ["--build-arg", f"MIRROR={mirror}"]
+    argv += ["--file", f"{options[-1]}/{kind}.Containerfile", *options]
+    _run_build(argv, f"the {kind} image", say)
 
 
 def _run_build(argv: list[str], what: str, say: Say) -> None:
