@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from headrace_server import portal
 from headrace_server.clusters import Cluster, Clusters, NotWatched, Reachable, Unreachable
 from headrace_server.clusters import api as clusters_api
-from headrace_server.identity import Identity
+from headrace_server.identity import Identity, current_person
 from headrace_server.identity import api as identity_api
 from headrace_server.identity import pages as identity_pages
 from headrace_server.kernel import (
@@ -98,7 +98,9 @@ def build(settings: Settings, *, api: bool = True, worker: bool = True, holder: 
     _add_health(app, house)
     if api:
         for room in (identity_api, clusters_api, runs_api):
-            app.include_router(room.router, prefix="/api/v1", responses=problems.RESPONSES)
+            # The clusters' room knows nobody, so it is said here that only people who are logged in may look.
+            known = [Depends(current_person)] if room is clusters_api else []
+            app.include_router(room.router, prefix="/api/v1", responses=problems.RESPONSES, dependencies=known)
         portal.install(app)
         for room in (identity_pages, runs_pages):
             app.include_router(room.router)

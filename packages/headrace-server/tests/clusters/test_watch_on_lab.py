@@ -150,7 +150,7 @@ async def saved(lab: Lab, job_id: int) -> None:
     await asyncio.to_thread(run, "touch", marker)
     await asyncio.to_thread(run, "scontrol", "update", f"job={job_id}", "comment=x")
     async with asyncio.timeout(30):
-        while not await asyncio.to_thread(run, "find", "/var/spool/slurmctld/job_state", "-newer", marker):
+        while not await asyncio.to_thread(run, "find", "/var/spool/slurmctld/job_state", "-newer", marker):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
