@@ -209,7 +209,7 @@ def _run(
         return follow_run(server, run.id)
     if not json:
         say(run.id)
-        remark(_submitted(run))
+        remark(_submitted(run) + ("" if run.ended else f" Follow it: headrace logs -f {run.id}"))
     return Refused.exit_code if run.state == "refused" else 0
 
 
@@ -220,7 +220,7 @@ def _submitted(run: Run) -> str:
         why = f"{safe(run.reason.text)} [{run.reason.code}]" if run.reason else "no reason was given"
         return f"Slurm refuses {run.id} ({safe(run.name)}): {why}"
     job = f"job {run.job_id} on {run.cluster}" if run.job_id else f"being submitted to {run.cluster}"
-    return f"{run.id} ({safe(run.name)}) is {job}. Follow it: headrace logs -f {run.id}"
+    return f"{run.id} ({safe(run.name)}) is {job}."
 
 
 @app.command("ls")
