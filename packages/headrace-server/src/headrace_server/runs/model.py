@@ -21,6 +21,14 @@ ENDED: frozenset[RunState] = frozenset({"completed", "failed", "cancelled", "tim
 FAILURES_SHOWN = 50
 """How many failed array tasks a run names; the counts are always complete."""
 
+REASONS = frozenset(
+    """cluster-unreachable cluster-refuses-token accounting-unreachable submission-uncertain cluster-fault
+    files-unavailable waiting-for-run slurm-message slurm-reason job-not-found-yet job-unknown exit-code
+    killed-by-signal tasks-failed out-of-memory node-failed launch-failed preempted time-limit-reached
+    deadline-reached""".split()
+)
+"""What a run's reason may be, besides the codes of refusals. Listed in docs/errors.md."""
+
 T = TypeVar("T")
 _CLOSED = ConfigDict(extra="forbid")
 

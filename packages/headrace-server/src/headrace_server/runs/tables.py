@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 
 from headrace_server.kernel import UtcDateTime, metadata
-from headrace_server.runs.model import Door, Layer, Reason, RunState, TaskCounts
+from headrace_server.runs.model import REASONS, Door, Layer, Reason, RunState, TaskCounts
+from headrace_server.runs.refusals import REFUSALS
 
 runs = Table(
     "runs",
@@ -169,6 +170,10 @@ class Record:
         if self.reason_code is None:
             return None
         return Reason(self.reason_code, self.reason_text or "", self.reason_number)
+
+    def __post_init__(self) -> None:
+        if self.reason_code is not None and self.reason_code not in REASONS and self.reason_code not in REFUSALS:
+            raise ValueError(f"{self.reason_code} is not a documented reason")
 
 
 @dataclass(frozen=True, kw_only=True)
