@@ -39,40 +39,40 @@ def folder() -> str:
     return f"headrace/{new_id()}"
 
 
-async def stat_line(lab: Lab, path: str, what: str = "%U %a %s") -> str:
-    done = await asyncio.to_thread(lab.exec, "login", ["stat", "-c", what, path])
+async def stat_line(slurm_lab: Lab, path: str, what: str = "%U %a %s") -> str:
+    done = await asyncio.to_thread(slurm_lab.exec, "login", ["stat", "-c", what, path])
     return done.stdout.strip()
 
 
-async def test_what_is_written_belongs_to_the_user_and_has_its_mode(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_what_is_written_is_the_users_and_has_its_mode(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     await files.write("ada", f"{folder}/run/script.sh", b"#!/bin/sh\n", 0o750)
-    assert await stat_line(lab, f"/home/ada/{folder}/run/script.sh") == "ada 750 10"
+    assert await stat_line(slurm_lab, f"/home/ada/{folder}/run/script.sh") == "ada 750 10"
     assert (
-        await stat_line(lab, f"/home/ada/{folder}/run")
-        == f"ada 700 {(await stat_line(lab, f'/home/ada/{folder}/run')).split()[-1]}"
+        await stat_line(slurm_lab, f"/home/ada/{folder}/run")
+        == f"ada 700 {(await stat_line(slurm_lab, f'/home/ada/{folder}/run')).split()[-1]}"
     )
     chunk = await files.read("ada", f"{folder}/run/script.sh", 0, 100)
     assert (chunk.data, chunk.size) == (b"#!/bin/sh\n", 10)
-    listed = await asyncio.to_thread(lab.exec, "login", ["ls", "-A", f"/home/ada/{folder}/run"])
+    listed = await asyncio.to_thread(slurm_lab.exec, "login", ["ls", "-A", f"/home/ada/{folder}/run"])
     assert listed.stdout.split() == ["script.sh"]
 
 
-async def test_a_file_is_replaced_whole(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_a_file_is_replaced_whole(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     path = f"/home/ada/{folder}/table"
     await files.write("ada", path, b"a" * 1_000_000, 0o600)
     await files.write("ada", path, b"b", 0o644)
     assert (await files.read("ada", path, 0, 10)).data == b"b"
-    assert await stat_line(lab, path) == "ada 644 1"
+    assert await stat_line(slurm_lab, path) == "ada 644 1"
 
 
-async def test_a_line_written_on_a_compute_host_is_readable_at_once(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_a_line_from_a_compute_host_is_readable_at_once(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     path = f"/home/ada/{folder}/out.log"
     await files.write("ada", path, b"", 0o600)
     offset = 0
     for number in range(5):
         line = f"line {number}\n".encode()
         append = ["sh", "-c", 'echo "$1" >> "$2"', "sh", line.decode().strip(), path]
-        await asyncio.to_thread(lab.exec, "c1", append, "ada")
+        await asyncio.to_thread(slurm_lab.exec, "c1", append, "ada")
         chunk = await files.read("ada", path, offset, 65536)
         assert chunk.data == line
         offset += len(chunk.data)
@@ -81,15 +81,15 @@ async def test_a_line_written_on_a_compute_host_is_readable_at_once(files: SftpF
     assert (await files.read("ada", path, offset + 1000, 100)).data == b""
 
 
-async def test_another_users_files_are_denied_by_every_road(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_another_users_files_are_denied_by_every_road(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     secret = f"/home/ada/{folder}/secret"
     await files.write("ada", secret, b"mine", 0o600)
     # Even where the folders are open, the file's own mode counts.
-    await asyncio.to_thread(lab.exec, "login", ["chmod", "-R", "a+rX", "/home/ada/headrace"], "ada")
-    await asyncio.to_thread(lab.exec, "login", ["chmod", "a+x", "/home/ada"], "ada")
-    await asyncio.to_thread(lab.exec, "login", ["chmod", "600", secret], "ada")
+    await asyncio.to_thread(slurm_lab.exec, "login", ["chmod", "-R", "a+rX", "/home/ada/headrace"], "ada")
+    await asyncio.to_thread(slurm_lab.exec, "login", ["chmod", "a+x", "/home/ada"], "ada")
+    await asyncio.to_thread(slurm_lab.exec, "login", ["chmod", "600", secret], "ada")
     await files.make_folder("bo", folder)
-    await asyncio.to_thread(lab.exec, "login", ["ln", "-sfn", secret, f"/home/bo/{folder}/link"], "bo")
+    await asyncio.to_thread(slurm_lab.exec, "login", ["ln", "-sfn", secret, f"/home/bo/{folder}/link"], "bo")
     for path in (secret, f"../ada/{folder}/secret", f"{folder}/link", f"/home/bo/../ada/{folder}/./secret"):
         with pytest.raises(FileDenied):
             await files.read("bo", path, 0, 100)
@@ -99,18 +99,20 @@ async def test_another_users_files_are_denied_by_every_road(files: SftpFiles, la
             await attempt
 
 
-async def test_what_a_user_may_read_in_a_shell_may_be_read(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_what_a_user_may_read_in_a_shell_may_be_read(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     await files.write("ada", f"/home/ada/{folder}/shared", b"for all", 0o644)
     opened = ["chmod", "a+x", "/home/ada", "/home/ada/headrace", f"/home/ada/{folder}"]
-    await asyncio.to_thread(lab.exec, "login", opened, "ada")
+    await asyncio.to_thread(slurm_lab.exec, "login", opened, "ada")
     assert (await files.read("bo", f"/home/ada/{folder}/shared", 4, 3)).data == b"all"
 
 
 @pytest.mark.parametrize("name", ["a b", "$(touch x)", "'; rm -rf ~; '", 'q"q', "new\nline", "-rf", "*", "ü", "\udcff"])
-async def test_a_name_is_only_a_name(files: SftpFiles, lab: Lab, folder: str, name: str) -> None:
+async def test_a_name_is_only_a_name(files: SftpFiles, slurm_lab: Lab, folder: str, name: str) -> None:
     await files.write("ada", f"{folder}/{name}", name.encode("utf-8", "surrogateescape"), 0o600)
     assert (await files.read("ada", f"{folder}/{name}", 0, 100)).data == name.encode("utf-8", "surrogateescape")
-    found = await asyncio.to_thread(lab.exec, "login", ["find", f"/home/ada/{folder}", "-type", "f", "-printf", "x"])
+    found = await asyncio.to_thread(
+        slurm_lab.exec, "login", ["find", f"/home/ada/{folder}", "-type", "f", "-printf", "x"]
+    )
     assert found.stdout == "x"
 
 
@@ -130,9 +132,9 @@ async def test_what_cannot_be_read_is_said(files: SftpFiles, folder: str) -> Non
         await files.read("ada", "/etc/shadow", 0, 1)
 
 
-async def test_a_pipe_does_not_hold_the_server_up(files: SftpFiles, lab: Lab, folder: str) -> None:
+async def test_a_pipe_does_not_hold_the_server_up(files: SftpFiles, slurm_lab: Lab, folder: str) -> None:
     await files.make_folder("ada", folder)
-    await asyncio.to_thread(lab.exec, "login", ["mkfifo", f"/home/ada/{folder}/pipe"], "ada")
+    await asyncio.to_thread(slurm_lab.exec, "login", ["mkfifo", f"/home/ada/{folder}/pipe"], "ada")
     with pytest.raises(FileRefused):
         await files.read("ada", f"{folder}/pipe", 0, 1)
 
@@ -210,9 +212,9 @@ async def test_no_session_outlives_its_certificate(settings: ClusterSettings, mo
     await connections.close()
 
 
-async def test_a_login_host_that_is_down_is_said_quickly_and_recovers(files: SftpFiles, lab: Lab) -> None:
+async def test_a_login_host_that_is_down_is_said_quickly_and_recovers(files: SftpFiles, slurm_lab: Lab) -> None:
     assert await files.home("ada") == "/home/ada"
-    broken = lab.fault.host_paused("login")
+    broken = slurm_lab.fault.host_paused("login")
     await asyncio.to_thread(broken.__enter__)
     try:
         for user in ("ada", "bo", "chen"):

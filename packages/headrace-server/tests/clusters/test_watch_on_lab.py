@@ -54,9 +54,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(either_settings: ClusterSettings) -> AsyncGenerator[Scene]:
+async def scene(settings: ClusterSettings) -> AsyncGenerator[Scene]:
     wakeups = LocalWakeups()
-    cluster = Cluster(either_settings, SystemClock(), wakeups)
+    cluster = Cluster(settings, SystemClock(), wakeups)
     scene = Scene(cluster, wakeups)
     tasks = [asyncio.create_task(cluster.watch.run()), asyncio.create_task(scene.record_all())]
     yield scene
@@ -100,9 +100,9 @@ async def test_tasks_of_an_array_end_up_under_its_id(scene: Scene) -> None:
     await scene.seen(lambda one: all(r.state == "CANCELLED" for r in one.job(job_id)))
 
 
-async def test_components_of_a_het_job_end_up_under_the_leader(scene: Scene, either_lab: Lab) -> None:
+async def test_components_of_a_het_job_end_up_under_the_leader(scene: Scene, slurm_lab: Lab) -> None:
     argv = ["sbatch", "--parsable", "-D", "/tmp", "-n1", ":", "-n2", "--wrap", "sleep 600"]
-    leader = int((await asyncio.to_thread(either_lab.exec, "controller", argv, "ada")).stdout)
+    leader = int((await asyncio.to_thread(slurm_lab.exec, "controller", argv, "ada")).stdout)
     snapshot = await scene.seen(lambda one: len(one.job(leader)) == 2)
     assert [record.job_id for record in snapshot.job(leader)] == [leader, leader + 1]
     assert leader + 1 not in snapshot.jobs
@@ -119,13 +119,13 @@ async def test_a_job_that_waits_gets_its_reason(scene: Scene) -> None:
     await scene.ada.cancel(job_id)
 
 
-async def test_nodes_and_partitions_are_those_of_the_cluster(scene: Scene, either_lab: Lab) -> None:
+async def test_nodes_and_partitions_are_those_of_the_cluster(scene: Scene, slurm_lab: Lab) -> None:
     snapshot = await scene.seen(lambda one: bool(one.nodes and one.partitions))
-    assert {node.name for node in snapshot.nodes} == set(either_lab.compute_hosts)
+    assert {node.name for node in snapshot.nodes} == set(slurm_lab.compute_hosts)
     assert {partition.name for partition in snapshot.partitions} == {"short", "compute", "gpu"}
     aged = snapshot.nodes_at
     later = await scene.seen(lambda one: one.nodes_at is not None and aged is not None and one.nodes_at > aged)
-    assert {node.name for node in later.nodes} == set(either_lab.compute_hosts)
+    assert {node.name for node in later.nodes} == set(slurm_lab.compute_hosts)
 
 
 FAULTS: dict[str, Callable[[Lab], AbstractContextManager[None]]] = {
@@ -155,14 +155,14 @@ async def saved(lab: Lab, job_id: int) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_while_slurm_is_away_the_snapshot_stands(scene: Scene, either_lab: Lab, fault: str) -> None:
+async def test_while_slurm_is_away_the_snapshot_stands(scene: Scene, slurm_lab: Lab, fault: str) -> None:
     job_id = await scene.submit("sleep 600")
     await scene.seen(lambda one: any(r.state == "RUNNING" for r in one.job(job_id)))
-    await saved(either_lab, job_id)
+    await saved(slurm_lab, job_id)
     kept = await scene.seen(lambda one: any(r.state == "RUNNING" and r.details for r in one.job(job_id)))
     scene.snapshots.clear()
 
-    broken = FAULTS[fault](either_lab)
+    broken = FAULTS[fault](slurm_lab)
     await asyncio.to_thread(broken.__enter__)
     try:
         await scene.until(lambda: isinstance(scene.watch.condition, Unreachable))
@@ -181,18 +181,18 @@ async def test_while_slurm_is_away_the_snapshot_stands(scene: Scene, either_lab:
         assert {record.state for record in snapshot.job(job_id)} <= {"RUNNING", "CANCELLED"}
 
 
-async def test_what_slurmctld_forgot_is_gone_and_its_id_may_be_anothers(scene: Scene, either_lab: Lab) -> None:
+async def test_what_slurmctld_forgot_is_gone_and_its_id_may_be_anothers(scene: Scene, slurm_lab: Lab) -> None:
     """Killed in time, slurmctld knows nothing of jobs it has just accepted, and gives their ids out again."""
     kept = await scene.submit(hold=True)
-    await saved(either_lab, kept)
+    await saved(slurm_lab, kept)
     lost = await scene.submit(hold=True)
     await scene.seen(lambda one: bool(one.job(lost)))
-    with either_lab.fault.daemon_killed("slurmctld"):
+    with slurm_lab.fault.daemon_killed("slurmctld"):
         await scene.until(lambda: isinstance(scene.watch.condition, Unreachable))
     await scene.until(lambda: isinstance(scene.watch.condition, Reachable))
     # slurmctld itself says what became of it.
     squeue = ["squeue", "-h", "-t", "all", "-o", "%A"]
-    known = {int(line) for line in (await asyncio.to_thread(either_lab.exec, "controller", squeue)).stdout.split()}
+    known = {int(line) for line in (await asyncio.to_thread(slurm_lab.exec, "controller", squeue)).stdout.split()}
     snapshot = await scene.seen(lambda one: set(one.jobs) == known)
     assert kept in snapshot.jobs
     for job_id in {kept, lost} & known:
