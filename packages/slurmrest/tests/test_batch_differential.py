@@ -109,7 +109,6 @@ ACCEPTED = """
 --distribution=cyclic
 -m block:cyclic
 -m plane=2 -n 2
---acctg-freq=task=30
 --gres=gpu:1 -p gpu
 --gres=gpu:2 -p gpu --gres-flags=enforce-binding
 --gres=none
