@@ -29,7 +29,11 @@ def test_the_demo_takes_three_workloads_from_the_wish_to_their_results(slurm_lab
         down = Path(sys.executable).parent / "headrace-server"
         subprocess.run([down, "down"], env=environment, check=True, capture_output=True)
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    rows = {line.split()[0]: line for line in demo.stdout.split("From the wish to the result")[1].splitlines() if line}
+    rows = {
+        line.split()[0]: line
+        for line in demo.stdout.split("From the wish to the result")[1].splitlines()
+        if line.split()
+    }
     assert "completed" in rows["pi-digits"]
     assert "completed" in rows["heat"]
     assert "24 of 24 tasks" in rows["sweep"]
