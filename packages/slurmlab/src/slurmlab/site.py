@@ -133,7 +133,7 @@ def associations_file(site: Site, cluster: str) -> str:
     """The tree of accounts and users in sacctmgr's dump format, loaded in one transaction."""
     every_qos = ",".join(q.name for q in site.qos)
     lines = [
-        f"Cluster - '{cluster}':Fairshare=1:QOS='{every_qos}':DefaultQOS='normal'",
+        f"Cluster - '{cluster}':Fairshare=1",
         "Parent - 'root'",
         "User - 'root':DefaultAccount='root':AdminLevel='Administrator':Fairshare=1",
     ]

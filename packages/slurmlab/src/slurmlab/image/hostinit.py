@@ -70,6 +70,12 @@ class Service:
             state = "failed"
         return {"state": state, "pid": self.pid, "exit_status": self.exit_status, "note": self.note}
 
+    def serves(self) -> bool:
+        """Whether what waits for it may start: a daemon is ready, a one-time job is done."""
+        if "once" in self.spec:
+            return self.done
+        return self.pid is not None and self.is_ready()
+
     def is_ready(self) -> bool:
         """Whether the daemon answers where its clients will look for it."""
         ready: dict[str, Any] = self.spec.get("ready", {})
@@ -133,8 +139,7 @@ class HostInit:
     def start_in_order(self, service: Service) -> None:
         """Start a service once those it needs are ready."""
         for name in service.spec.get("after", []):
-            other = self.services[name]
-            while not (other.done or (other.pid is not None and other.is_ready())):
+            while not self.services[name].serves():
                 time.sleep(POLL_S)
         with self.lock:
             if service.wanted and service.pid is None:
@@ -282,7 +287,7 @@ class HostInit:
         """Wait until a service is ready; False when it ended or took too long."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if service.done or (service.pid is not None and service.is_ready()):
+            if service.serves():
                 return True
             if service.pid is None and service.exit_status is not None:
                 return False
