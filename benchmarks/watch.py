@@ -3,10 +3,11 @@
 Brings up a lab of its own, fills its queue, and then makes the same small changes at the same rate in three phases:
 nobody watching, the watch, and a client that reads all of `/jobs/` every two seconds as a plain dashboard does. The
 latency of a change is from the moment before the request that makes it to the moment a subscriber has been woken and
-finds it in the snapshot. CPU is that of slurmctld and slurmrestd, with the first phase's share taken off. In the end
-more than a fifth of all jobs change at once.
+finds it in the snapshot; for the browser, to the moment the portal's list of runs shows it (real server, Chromium).
+CPU is that of slurmctld and slurmrestd, with the first phase's share taken off. After the watch's phase more than a
+fifth of all jobs change at once.
 
-    python benchmarks/watch.py [--jobs 4000] [--seconds 120] [--slurm 26.05] [--keep]
+    python benchmarks/watch.py [--jobs 4000] [--seconds 120] [--slurm 26.05] [--browser-changes 20] [--keep]
 """
 
 import argparse
@@ -19,6 +20,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from watch_browser import browser_latencies
 
 import slurmrest
 from headrace_server.clusters import Cluster, ClusterSettings, topic_of
@@ -54,11 +57,14 @@ class Seen:
         return len(self.made_s.keys() - self.seen_s.keys())
 
     def p95_ms(self) -> float:
-        """Return the 95th percentile by nearest rank."""
-        ordered = sorted(self.seen_s[change] - at_s for change, at_s in self.made_s.items() if change in self.seen_s)
-        if not ordered:
-            return math.nan
-        return ordered[math.ceil(0.95 * len(ordered)) - 1] * 1000
+        """Return the 95th percentile."""
+        return p95_ms([self.seen_s[change] - at_s for change, at_s in self.made_s.items() if change in self.seen_s])
+
+
+def p95_ms(latencies_s: list[float]) -> float:
+    """Return the 95th percentile by nearest rank, in milliseconds."""
+    ordered = sorted(latencies_s)
+    return ordered[math.ceil(0.95 * len(ordered)) - 1] * 1000 if ordered else math.nan
 
 
 def say(text: str) -> None:
@@ -212,7 +218,7 @@ async def burst(lab: Lab, cluster: Cluster, count: int) -> float:
     return late_s
 
 
-async def measure(lab: Lab, jobs: int, seconds: float) -> str:
+async def measure(lab: Lab, jobs: int, seconds: float, browser_changes: int) -> str:
     """Run all phases and return the line of figures."""
     settings = ClusterSettings(lab.name, lab.slurmrestd_url, lab.jwt_key_path)
     wakeups = LocalWakeups()
@@ -226,6 +232,11 @@ async def measure(lab: Lab, jobs: int, seconds: float) -> str:
         quiet, ours, peers = Seen(), Seen(), Seen()
         say("nobody watches")
         base = await timed(lab, lambda: asyncio.ensure_future(change(slurm, quiet, seconds / 4, lambda _: None)))
+
+        browser_s: list[float] = []
+        if browser_changes:
+            say("the portal in a browser")
+            browser_s = await asyncio.to_thread(browser_latencies, lab, browser_changes)
 
         say("the watch")
         async with watching(cluster, wakeups, ours):
@@ -259,6 +270,7 @@ async def measure(lab: Lab, jobs: int, seconds: float) -> str:
         "change_p95_ms": f"{ours.p95_ms():.0f}",
         "changes": len(ours.made_s),
         "unseen": ours.unseen,
+        "browser_change_p95_ms": f"{p95_ms(browser_s):.0f}" if browser_s else "not-measured",
         "full_dumps": quiet_dumps,
         "full_dumps_after_burst": counters.full_dumps,
         "burst_seen_ms": f"{burst_s * 1000:.0f}",
@@ -280,10 +292,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--slurm", default="26.05", choices=["26.05", "24.11"])
+    parser.add_argument("--browser-changes", type=int, default=20, help="0: no browser")
     parser.add_argument("--keep", action="store_true", help="leave the lab running")
     arguments = parser.parse_args()
     with lab_for(arguments.slurm, keep=arguments.keep) as lab:
-        print(asyncio.run(measure(lab, arguments.jobs, arguments.seconds)), flush=True)
+        print(asyncio.run(measure(lab, arguments.jobs, arguments.seconds, arguments.browser_changes)), flush=True)
     return 0
 
 
