@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 
 import headrace
 from headrace.cli import app
@@ -16,12 +15,12 @@ SOURCE = "\n".join(file.read_text() for file in sorted(Path(headrace.__file__).p
 
 
 def options_of_run() -> list[str]:
-    command = typer.main.get_group(app).commands["run"]
+    command = app.commands["run"]
     longest = [max(parameter.opts, key=len) for parameter in command.params]
     return [option for option in longest if option.startswith("--")]
 
 
-@pytest.mark.parametrize("command", sorted(typer.main.get_group(app).commands))
+@pytest.mark.parametrize("command", sorted(app.commands))
 def test_every_command_is_described(command: str) -> None:
     assert re.search(rf"`(headrace )?{command}\b", DOCS)
 

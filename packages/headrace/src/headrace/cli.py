@@ -7,10 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-from typer.core import TyperCommand
+import click
 
 from .errors import INTERRUPTED, RUN_FAILED, HeadraceError, NotLoggedIn, Refused, UsageWrong
 from .wish import begun_ms_ago
@@ -19,31 +19,42 @@ if TYPE_CHECKING:
     from .server import Server
     from .wire import Run
 
-app = typer.Typer(
-    name="headrace",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich's help would double the time to start
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Run work on a Slurm cluster and follow it. Exit codes: 0 it worked, 1 a run did not end well, 2 usage, "
-    "3 refused, 4 server unreachable, 5 not logged in, 130 interrupted; with --follow the job's own.",
-)
+F = TypeVar("F", bound=Callable[..., Any])
 
-Json = Annotated[bool, typer.Option("--json", help="Write the API's own JSON.")]
-Named = Annotated[
-    str | None, typer.Option("--context", metavar="NAME", help="Server and user to use, instead of HEADRACE_CONTEXT.")
-]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it.")]
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+def app() -> None:
+    """Run work on a Slurm cluster and follow it.
+
+    Exit codes: 0 it worked, 1 a run did not end well, 2 usage, 3 refused, 4 server unreachable, 5 not logged in, 130
+    interrupted; with --follow the job's own.
+    """
+
+
+def _json(command: F) -> F:
+    return click.option("--json", "json", is_flag=True, help="Write the API's own JSON.")(command)
+
+
+def _named(command: F) -> F:
+    return click.option(
+        "--context", "named", metavar="NAME", help="Server and user to use, instead of HEADRACE_CONTEXT."
+    )(command)
+
+
+_run_id = click.argument("run", metavar="RUN")
+_run_ids = click.argument("runs", metavar="RUN…", nargs=-1, required=True)
 
 
 def main() -> None:
     """Run the command line. Every error is a sentence, a code and where there is one a fix; never a traceback."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except HeadraceError as error:
         raise SystemExit(_report(error)) from None
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(UsageWrong.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of a pipe went away (headrace logs … | head): nobody is left to tell.
@@ -58,6 +69,7 @@ def main() -> None:
             fix="This is a mistake in headrace. HEADRACE_DEBUG=1 shows where; please report it.",
         )
         raise SystemExit(_report(wrong)) from None
+    raise SystemExit(status or 0)
 
 
 def _report(error: HeadraceError) -> int:
@@ -84,10 +96,10 @@ def _server(named: str | None) -> Server:
     return Server(context)
 
 
-class _Operands(TyperCommand):
+class _Operands(click.Command):
     """A command that knows whether its operands came after ``--``: then they are a command to run, else a script."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         written = list(args)
         rest = super().parse_args(ctx, args)
         operands: tuple[str, ...] = tuple(ctx.params.get("operands") or ())
@@ -97,69 +109,72 @@ class _Operands(TyperCommand):
 
 
 @app.command("run", cls=_Operands, context_settings={"allow_interspersed_args": False})
+@click.argument("operands", metavar="-- COMMAND… | SCRIPT [ARGUMENT…]", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--preset", metavar="NAME", help="Begin with a preset.")
+@click.option("--name", "-J", help="Name of the run.")
+@click.option("--cluster", metavar="NAME", help="Cluster to run on.")
+@click.option("--account", "-A", metavar="NAME")
+@click.option("--partition", "-p", metavar="NAME")
+@click.option("--qos", "-q", metavar="NAME")
+@click.option("--reservation", metavar="NAME")
+@click.option("--time", "-t", "time_limit", metavar="TIME", help="Limit: minutes, HH:MM:SS, D-HH.")
+@click.option("--nodes", "-N", metavar="COUNT", help="Count, or MIN-MAX.")
+@click.option("--tasks", "--ntasks", "-n", "tasks", type=int)
+@click.option("--tasks-per-node", "--ntasks-per-node", "tasks_per_node", type=int)
+@click.option("--cpus", "--cpus-per-task", "-c", "cpus_per_task", type=int, help="CPUs of each task.")
+@click.option("--mem", "memory", metavar="SIZE", help="Memory of each node: 4G.")
+@click.option("--mem-per-cpu", "memory_per_cpu", metavar="SIZE")
+@click.option("--gres", metavar="NAME:COUNT", help="Of each node: gpu:1.")
+@click.option("--gpus", "-G", metavar="COUNT", help="Of the whole job: 4, a100:4.")
+@click.option("--array", "-a", metavar="NUMBERS", help="Task numbers: 0-23%4.")
+@click.option("--licenses", "-L", metavar="NAME:COUNT")
+@click.option("--constraint", "-C", metavar="FEATURES")
+@click.option("--exclusive", is_flag=True, default=None, help="Share the nodes with nobody.")
+@click.option("--hold", "-H", is_flag=True, default=None, help="Keep it from starting until it is released.")
+@click.option("--comment", metavar="TEXT")
+@click.option("--output", "-o", "standard_output", metavar="PATH")
+@click.option("--error", "-e", "standard_error", metavar="PATH")
+@click.option("--chdir", "-D", "working_directory", metavar="PATH", help="Folder on the cluster.")
+@click.option("--env", "-E", multiple=True, metavar="NAME[=VALUE]", help="Variable of the run. Repeatable.")
+@click.option("--bring", "-b", multiple=True, metavar="PATH", help="File or folder to bring. Repeatable.")
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="RUN[:ok|any|notok]",
+    help="Start after a run ended so; ok if not said. Repeatable.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Write its log; exit with its exit code.")
+@_json
+@_named
+@click.pass_context
 def run_command(
-    context: typer.Context,
-    operands: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND… | SCRIPT [ARGUMENT…]", help="What to run.", show_default=False)
-    ],
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Begin with a preset.")] = None,
-    name: Annotated[str | None, typer.Option("--name", "-J", help="Name of the run.")] = None,
-    cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Cluster to run on.")] = None,
-    account: Annotated[str | None, typer.Option("--account", "-A", metavar="NAME")] = None,
-    partition: Annotated[str | None, typer.Option("--partition", "-p", metavar="NAME")] = None,
-    qos: Annotated[str | None, typer.Option("--qos", "-q", metavar="NAME")] = None,
-    reservation: Annotated[str | None, typer.Option(metavar="NAME")] = None,
-    time: Annotated[str | None, typer.Option("--time", "-t", help="Limit: minutes, HH:MM:SS, D-HH.")] = None,
-    nodes: Annotated[str | None, typer.Option("--nodes", "-N", help="Count, or MIN-MAX.")] = None,
-    tasks: Annotated[int | None, typer.Option("--tasks", "--ntasks", "-n")] = None,
-    tasks_per_node: Annotated[int | None, typer.Option("--tasks-per-node", "--ntasks-per-node")] = None,
-    cpus: Annotated[int | None, typer.Option("--cpus", "--cpus-per-task", "-c", help="CPUs of each task.")] = None,
-    mem: Annotated[str | None, typer.Option(help="Memory of each node: 4G.")] = None,
-    mem_per_cpu: Annotated[str | None, typer.Option(metavar="SIZE")] = None,
-    gres: Annotated[str | None, typer.Option(help="Of each node: gpu:1.")] = None,
-    gpus: Annotated[str | None, typer.Option("--gpus", "-G", help="Of the whole job: 4, a100:4.")] = None,
-    array: Annotated[str | None, typer.Option("--array", "-a", help="Task numbers: 0-23%4.")] = None,
-    licenses: Annotated[str | None, typer.Option("--licenses", "-L", metavar="NAME:COUNT")] = None,
-    constraint: Annotated[str | None, typer.Option("--constraint", "-C", metavar="FEATURES")] = None,
-    exclusive: Annotated[bool, typer.Option("--exclusive", help="Share the nodes with nobody.")] = False,
-    hold: Annotated[bool, typer.Option("--hold", "-H", help="Keep it from starting until it is released.")] = False,
-    comment: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="PATH")] = None,
-    error: Annotated[str | None, typer.Option("--error", "-e", metavar="PATH")] = None,
-    chdir: Annotated[str | None, typer.Option("--chdir", "-D", metavar="PATH", help="Folder on the cluster.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option("--env", "-E", metavar="NAME[=VALUE]", help="Variable of the run. Repeatable.")
-    ] = None,
-    bring: Annotated[
-        list[str] | None, typer.Option("--bring", "-b", metavar="PATH", help="File or folder to bring. Repeatable.")
-    ] = None,
-    after: Annotated[
-        list[str] | None,
-        typer.Option(metavar="RUN[:ok|any|notok]", help="Start after a run ended so; ok if not said. Repeatable."),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Write its log; exit with its exit code.")] = False,
-    json: Json = False,
-    named: Named = None,
-) -> None:
+    context: click.Context,
+    operands: tuple[str, ...],
+    preset: str | None,
+    name: str | None,
+    cluster: str | None,
+    env: tuple[str, ...],
+    bring: tuple[str, ...],
+    after: tuple[str, ...],
+    follow: bool,
+    json: bool,
+    named: str | None,
+    **options: object,
+) -> int:
     """Run a command, or a batch script with its #SBATCH lines.
 
-    headrace run -n 4 -- python train.py     headrace run job.sh INPUT
+    \b
+    headrace run -n 4 -- python train.py
+    headrace run job.sh INPUT
     """
     from .wish import environment_of
 
-    options: dict[str, object | None] = {
-        "account": account, "partition": partition, "qos": qos, "reservation": reservation, "time_limit": time,
-        "nodes": nodes, "tasks": tasks, "tasks_per_node": tasks_per_node, "cpus_per_task": cpus, "memory": mem,
-        "memory_per_cpu": mem_per_cpu, "gres": gres, "gpus": gpus, "array": array, "licenses": licenses,
-        "constraint": constraint, "exclusive": exclusive or None, "hold": hold or None, "comment": comment,
-        "standard_output": output, "standard_error": error, "working_directory": chdir,
-        "environment": environment_of(env or (), os.environ) or None,
-    }  # fmt: skip
     given = {option: value for option, value in options.items() if value is not None}
+    if env:
+        given["environment"] = environment_of(env, os.environ)
     is_command = bool(context.meta.get("headrace.dashes"))
-    raise typer.Exit(
-        _run(_server(named), operands, is_command, given, (name, cluster, preset), bring, after, follow, json)
-    )
+    names = (name, cluster, preset)
+    return _run(_server(named), list(operands), is_command, given, names, bring, after, follow, json)
 
 
 def _run(
@@ -168,8 +183,8 @@ def _run(
     is_command: bool,
     options: dict[str, object],
     named: tuple[str | None, str | None, str | None],
-    brought: list[str] | None,
-    after: list[str] | None,
+    brought: tuple[str, ...],
+    after: tuple[str, ...],
     follow: bool,
     json: bool,
 ) -> int:
@@ -180,7 +195,7 @@ def _run(
     from .wire import Run
     from .wish import After, Wish, names_itself, read_script, split_after
 
-    waits_for = [split_after(text) for text in after or ()]
+    waits_for = [split_after(text) for text in after]
     script = None if is_command else read_script(operands[0])
     if script is not None and operands[1:]:
         options["arguments"] = operands[1:]
@@ -195,7 +210,7 @@ def _run(
         command=tuple(operands) if is_command else (),
         script=script,
         options=options,
-        files=bring(brought or ()),
+        files=bring(brought),
         after=tuple(After(server.full_id(one.run), one.condition) for one in waits_for),
         begun_ms_ago=begun_ms_ago(),
     )
@@ -224,13 +239,12 @@ def _submitted(run: Run) -> str:
 
 
 @app.command("ls")
-def list_command(
-    state: Annotated[list[str] | None, typer.Option(help="Only runs in this state. Repeatable.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="`next` of the page before.")] = None,
-    json: Json = False,
-    named: Named = None,
-) -> None:
+@click.option("--state", multiple=True, help="Only runs in this state. Repeatable.")
+@click.option("--limit", "-n", type=click.IntRange(1, 500), default=20, metavar="COUNT", show_default=True)
+@click.option("--cursor", help="`next` of the page before.")
+@_json
+@_named
+def list_command(state: tuple[str, ...], limit: int, cursor: str | None, json: bool, named: str | None) -> None:
     """List runs, newest first."""
     from .paper import remark, runs_table, say
     from .server import decode
@@ -255,12 +269,11 @@ def list_command(
 
 
 @app.command("show")
-def show_command(
-    run: RunId,
-    script: Annotated[bool, typer.Option("--script", help="Show the batch script instead, as Slurm got it.")] = False,
-    json: Json = False,
-    named: Named = None,
-) -> None:
+@_run_id
+@click.option("--script", is_flag=True, help="Show the batch script instead, as Slurm got it.")
+@_json
+@_named
+def show_command(run: str, script: bool, json: bool, named: str | None) -> None:
     """Show a run: where it is, how long each part of its way took, where its output is."""
     from .paper import run_sheet, say
 
@@ -277,25 +290,26 @@ def show_command(
 
 
 @app.command("logs")
+@_run_id
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+@click.option("--task", type=click.IntRange(0), help="Which task of an array.")
+@click.option("--stream", default="out", metavar="out|err", help="Which stream.")
+@click.option("--offset", type=click.IntRange(0), default=0, metavar="BYTE", help="Where to begin.")
+@click.option("--json", "json", is_flag=True, help="Write the API's pieces, one a line.")
+@_named
 def logs_command(
-    run: RunId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
-    task: Annotated[int | None, typer.Option("--task", min=0, help="Which task of an array.")] = None,
-    stream: Annotated[str, typer.Option(metavar="out|err", help="Which stream.")] = "out",
-    offset: Annotated[int, typer.Option(min=0, metavar="BYTE", help="Where to begin.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Write the API's pieces, one a line.")] = False,
-    named: Named = None,
-) -> None:
+    run: str, follow: bool, task: int | None, stream: str, offset: int, json: bool, named: str | None
+) -> int:
     """Write a run's log; with -f as it is written, until the run has ended."""
     if stream not in {"out", "err"}:
         raise UsageWrong(f"--stream {stream!r}: write out or err.", code="stream-invalid")
     server = _server(named)
-    _write_log(server, server.full_id(run), follow, task, stream, offset, json)
+    return _write_log(server, server.full_id(run), follow, task, stream, offset, json)
 
 
 def _write_log(
     server: Server, run_id: str, follow: bool, task: int | None, stream: str, offset: int, json: bool
-) -> None:
+) -> int:
     import msgspec
 
     from .follow import watched
@@ -314,8 +328,8 @@ def _write_log(
                         sys.stdout.flush()
         except KeyboardInterrupt:
             remark(f"\nThe run goes on. Cancel: headrace cancel {run_id}")
-            raise typer.Exit(INTERRUPTED) from None
-        return
+            return INTERRUPTED
+        return 0
     while True:
         query: dict[str, object] = {"stream": stream, "offset": offset}
         if task is not None:
@@ -331,14 +345,14 @@ def _write_log(
         offset = chunk.next_offset
     if chunk.size is None and not json:
         remark("There is no log yet." if not chunk.ended else "The run left no log.")
+    return 0
 
 
 @app.command("cancel")
-def cancel_command(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Ids, or the beginnings of them.")],
-    json: Json = False,
-    named: Named = None,
-) -> None:
+@_run_ids
+@_json
+@_named
+def cancel_command(runs: tuple[str, ...], json: bool, named: str | None) -> None:
     """Cancel runs."""
     from .paper import remark, say
     from .server import decode
@@ -359,11 +373,10 @@ def cancel_command(
 
 
 @app.command("wait")
-def wait_command(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Ids, or the beginnings of them.")],
-    json: Json = False,
-    named: Named = None,
-) -> None:
+@_run_ids
+@_json
+@_named
+def wait_command(runs: tuple[str, ...], json: bool, named: str | None) -> int:
     """Wait until runs have ended. Exit code 0 when all of them completed, else 1."""
     from .follow import wait
     from .paper import outcome_line, remark, say
@@ -375,17 +388,15 @@ def wait_command(
             say(server.run(run.id)[1].decode())
         else:
             remark(outcome_line(run))
-    if any(run.state != "completed" for run in ended):
-        raise typer.Exit(RUN_FAILED)
+    return 0 if all(run.state == "completed" for run in ended) else RUN_FAILED
 
 
 @app.command("login")
-def login_command(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="The link you were given, whole.")],
-    context: Annotated[str | None, typer.Option("--context", metavar="NAME", help="Remember it by this name.")] = None,
-    label: Annotated[str | None, typer.Option(help="What the server calls this place. [this machine's name]")] = None,
-    json: Json = False,
-) -> None:
+@click.argument("link", metavar="LINK")
+@click.option("--context", metavar="NAME", help="Remember it by this name.")
+@click.option("--label", help="What the server calls this place; by default this machine's name.")
+@_json
+def login_command(link: str, context: str | None, label: str | None, json: bool) -> None:
     """Log in with a link, once; the token is kept in ~/.config/headrace, readable by you only."""
     import platform
 
@@ -419,7 +430,8 @@ def login_command(
 
 
 @app.command("logout")
-def logout_command(named: Named = None) -> None:
+@_named
+def logout_command(named: str | None) -> None:
     """End the session on the server and forget its token here."""
     from .contexts import choose, forget
     from .paper import remark
@@ -435,7 +447,9 @@ def logout_command(named: Named = None) -> None:
 
 
 @app.command("whoami")
-def whoami_command(json: Json = False, named: Named = None) -> None:
+@_json
+@_named
+def whoami_command(json: bool, named: str | None) -> None:
     """Say who you are for the server."""
     from .paper import say
     from .server import decode
@@ -448,10 +462,9 @@ def whoami_command(json: Json = False, named: Named = None) -> None:
 
 
 @app.command("contexts")
-def contexts_command(
-    use: Annotated[str | None, typer.Option("--use", metavar="NAME", help="Make this the current one.")] = None,
-    json: Json = False,
-) -> None:
+@click.option("--use", metavar="NAME", help="Make this the current one.")
+@_json
+def contexts_command(use: str | None, json: bool) -> None:
     """List the servers you are logged in to, the current one marked."""
     import msgspec
 
@@ -477,8 +490,9 @@ def contexts_command(
         remark("You are logged in nowhere. Log in with: headrace login LINK")
 
 
-@app.command("up", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
-def up_command(context: typer.Context) -> None:
+@app.command("up", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def up_command(arguments: tuple[str, ...]) -> None:
     """Bring up a server with a Slurm lab on this machine: `headrace-server up`, if it is installed."""
     import shutil
     from pathlib import Path
@@ -489,4 +503,4 @@ def up_command(context: typer.Context) -> None:
         raise UsageWrong(
             "The server is not installed here.", code="server-not-installed", fix="pip install 'headrace-server[lab]'"
         )
-    os.execv(program, [program, "up", *context.args])  # noqa: S606 - becoming the server is the point
+    os.execv(program, [program, "up", *arguments])  # noqa: S606 - becoming the server is the point
