@@ -18,7 +18,7 @@ from typing import Any
 from slurmlab import slurmconf
 from slurmlab.config import LabConfig
 from slurmlab.control import send_order
-from slurmlab.engine import Engine
+from slurmlab.engine import Engine, require_network
 from slurmlab.errors import EngineError, HostUnreachable, LabFailed, OrderFailed
 from slurmlab.hosts import SLURMCTLD_PORT, SLURMRESTD_PORT, SSH_PORT, host_spec
 from slurmlab.images import ensure_images
@@ -34,6 +34,7 @@ def bring_up(engine: Engine, config: LabConfig, say: Say) -> LabRecord:
 
     Raises LabFailed with the end of the culprit's log and what to do; what was started is left for `logs` and `down`.
     """
+    require_network(engine)
     login_image, slurm_image = ensure_images(engine, config.release, say)
     started = time.monotonic()
     tear_down(engine, config.name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmlab.engine import Engine, find_engine
+from slurmlab.engine import Engine, find_engine, require_network
 from slurmlab.errors import LabError, PrerequisiteMissing
 from slurmlab.images import debian_mirror, registry_answers
 
@@ -209,6 +209,7 @@ def _network() -> Finding:
     name = f"slurmlab-doctor-{os.getpid()}"
     try:
         engine: Engine = find_engine()
+        require_network(engine)
         engine.call("network", "create", name)
         engine.call("network", "rm", name)
     except LabError as error:

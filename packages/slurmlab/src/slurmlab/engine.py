@@ -59,6 +59,22 @@ class Engine:
         return [*self.argv, "unshare", *argv] if self.rootless and self.kind == "podman" else list(argv)
 
 
+def require_network(engine: Engine) -> None:
+    """Raise PrerequisiteMissing, with the engine's own words, where a network of the lab's own cannot be had.
+
+    Without root a network needs /dev/net/tun and a place for its namespace, which sandboxes often withhold.
+    """
+    if engine.kind != "podman" or not engine.rootless:
+        return
+    done = engine.attempt("unshare", "--rootless-netns", "true")
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise PrerequisiteMissing(
+            f"This machine does not let an ordinary user make a network for containers: {' '.join(said)} "
+            "Run slurmlab as root here."
+        )
+
+
 @cache
 def find_engine() -> Engine:
     """The engine of this machine; $SLURMLAB_ENGINE may name podman or docker. Raises PrerequisiteMissing."""
