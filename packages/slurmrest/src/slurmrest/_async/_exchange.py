@@ -130,9 +130,10 @@ class Exchange:
 
     async def version(self) -> ApiVersion:
         """Return the version in use, asking slurmrestd if no answer has shown it yet."""
-        if self.connection.version is None:
-            self.connection.version = await self._negotiate()
-        return self.connection.version
+        async with self.connection.negotiating:
+            if self.connection.version is None:
+                self.connection.version = await self._negotiate()
+            return self.connection.version
 
     async def fetch_token(self, *, fresh: bool = False) -> str:
         """Return the provider's token."""
@@ -174,9 +175,14 @@ class Exchange:
 
     async def _another_version(self, missing: ApiVersion, family: str) -> ApiVersion:
         """After "no such path": slurmrestd speaks another version (or does by now), or does not serve this path."""
-        there = await self._negotiate()
-        if self.connection.pinned is None and there is not missing:
-            return there
+        connection = self.connection
+        async with connection.negotiating:  # the document is 1.8 MB: one of many requests asks for it
+            if connection.pinned is None and connection.version not in {None, missing}:
+                return connection.version or missing
+            there = await self._negotiate()
+            if connection.pinned is None and there is not missing:
+                connection.version = there
+                return there
         if there is missing and family == "slurmdb":
             raise SlurmdbUnavailable("This slurmrestd serves no accounting.", code="no_accounting")
         raise UnsupportedVersion(f"slurmrestd does not serve this path in {missing.name}.")

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -23,3 +26,10 @@ async def call(function: Callable[[], T], *, blocking: bool) -> T:
     import asyncio
 
     return await asyncio.to_thread(function)
+
+
+def lock() -> asyncio.Lock:
+    """Return a lock; what it guards is done by one while the others wait."""
+    import asyncio
+
+    return asyncio.Lock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -29,6 +28,8 @@ from ._connection import Connection
 from ._exchange import Exchange
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 

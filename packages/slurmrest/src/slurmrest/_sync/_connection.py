@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._errors import ConnectionLost, InvalidRequest, ProtocolError, TimedOut, Unreachable, UnsupportedVersion
 from .._versions import BY_NAME, VERSIONS, ApiVersion, highest_common, spoken
+from ._waiting import lock
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 KEEP_ALIVE_S = 4.0
@@ -49,6 +51,7 @@ class Connection:
         self.url = url.rstrip("/")
         self.pinned = BY_NAME[version] if version is not None else None
         self.version: ApiVersion | None = self.pinned
+        self.negotiating = lock()
         self.accounting_keeps_keys = False
         """Set once accounting has shown a job's ``extra`` or ``comment``: then a missing key means something."""
         self._timeout_s = timeout_s

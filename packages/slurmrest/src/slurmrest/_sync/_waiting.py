@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,3 +19,8 @@ def call(function: Callable[[], T], *, blocking: bool) -> T:
     """Call a function."""
     del blocking
     return function()
+
+
+def lock() -> threading.Lock:
+    """Return a lock; what it guards is done by one while the others wait."""
+    return threading.Lock()
