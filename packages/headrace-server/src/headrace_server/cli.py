@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace_server.identity import Role
 from headrace_server.kernel import HeadraceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -36,9 +37,7 @@ def up(
     login_host: Annotated[str | None, typer.Option(help="With --slurmrestd: HOST[:PORT] for users' files.")] = None,
     ssh_ca_key: Annotated[Path | None, typer.Option(help="With --login-host: the SSH user CA's private key.")] = None,
     known_hosts: Annotated[Path | None, typer.Option(help="With --login-host: the login host's public key.")] = None,
-    user: Annotated[
-        list[str] | None, typer.Option(help="With --slurmrestd: who may log in. Repeatable.")
-    ] = None,
+    user: Annotated[list[str] | None, typer.Option(help="With --slurmrestd: who may log in. Repeatable.")] = None,
     listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT of the portal.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; stop it with `down`.")] = False,
     config: Config = None,
@@ -88,6 +87,24 @@ def login_link(name: str, config: Config = None) -> None:
             await house.close()
 
     print(_run(issue()))
+
+
+@app.command()
+def account(name: str, role: Role = "user", config: Config = None) -> None:
+    """Make a local account (or change its role), so that login links can be issued for it."""
+    from headrace_server.app import join  # noqa: PLC0415
+    from headrace_server.settings import read_settings  # noqa: PLC0415
+
+    async def make() -> None:
+        house = join(read_settings(config))
+        try:
+            await house.database.migrate()
+            await house.identity.ensure_accounts({name: role})
+        finally:
+            await house.close()
+
+    _run(make())
+    print(f"{name} may log in: headrace-server login-link {name}")
 
 
 @app.command()
