@@ -8,20 +8,16 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from real.server import RealServer, real_server
-from slurmlab import Lab, LabConfig
+from slurmlab import Lab
 
 CHROMIUM = Path("/usr/bin/chromium")
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def headrace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    lab = Lab.up(LabConfig(name="browser", nodes=2))
-    try:
-        with real_server(lab.name, tmp_path_factory.mktemp("headrace")) as server:
-            yield server
-    finally:
-        lab.down()
+def headrace(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    with real_server(slurm_lab.name, tmp_path_factory.mktemp("headrace")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,14 @@
 """What a person does in a browser, on a real Slurm cluster."""
 
-import json
 import re
 import time
 import uuid
 from collections.abc import Callable
-from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from real.api import Api
 from real.server import RealServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.lab]
@@ -151,22 +150,21 @@ def test_everything_works_without_scripts(open_page: OpenPage) -> None:
 def test_a_change_of_state_reaches_the_list_within_two_seconds(headrace: RealServer, open_page: OpenPage) -> None:
     page = open_page("chen")
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
-    token = bearer(headrace, "chen")
+    api = Api(headrace, "chen")
     name = f"seen-{uuid.uuid4().hex[:8]}"
-    submit(headrace, token, {"name": name, "command": ["sleep", "600"]})
+    run_id = api.submit({"name": name, "command": ["sleep", "600"]})
     row = page.locator("#runs-rows tr", has_text=name)
     expect(row).to_be_visible(timeout=2_000)
     expect(row).to_contain_text("Running", timeout=WITHIN_MS)
 
-    run_id = (row.get_attribute("id") or "").removeprefix("run-")
-    ask(headrace, token, "POST", f"/runs/{run_id}/cancel", {})
-    cancelled_at = wait_for_state(headrace, token, run_id, "cancelled")
+    api.ask("POST", f"/runs/{run_id}/cancel", {})
+    cancelled_at = api.wait_for(run_id, "cancelled")
     expect(row).to_contain_text("Cancelled", timeout=2_000)
     assert time.monotonic() - cancelled_at < 2
 
 
 def test_nobody_sees_another_persons_run(headrace: RealServer, open_page: OpenPage) -> None:
-    run_id = submit(headrace, bearer(headrace, "ada"), {"name": "private", "command": ["true"]})
+    run_id = Api(headrace, "ada").submit({"name": "private", "command": ["true"]})
     page = open_page("dara")
     answer = page.goto(f"/runs/{run_id}")
     assert answer is not None
@@ -183,31 +181,3 @@ def test_no_page_is_wider_than_a_phone(open_page: OpenPage, scheme: str) -> None
     for path in ("/", "/runs/new", first or "/", "/account", "/login"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
-
-
-def bearer(headrace: RealServer, user: str) -> str:
-    body = {"link": headrace.login_link(user), "label": "test"}
-    return str(ask(headrace, None, "POST", "/login", body)["token"])
-
-
-def submit(headrace: RealServer, token: str, wish: dict[str, object]) -> str:
-    return str(ask(headrace, token, "POST", "/runs", {"wait_s": 5, **wish})["id"])
-
-
-def wait_for_state(headrace: RealServer, token: str, run_id: str, state: str) -> float:
-    """Wait until the API says so; return the moment before the question that was answered with it."""
-    deadline = time.monotonic() + WITHIN_MS / 1000
-    while time.monotonic() < deadline:
-        asked_at = time.monotonic()
-        if ask(headrace, token, "GET", f"/runs/{run_id}")["state"] == state:
-            return asked_at
-        time.sleep(0.05)
-    raise AssertionError(f"{run_id} did not become {state}")
-
-
-def ask(headrace: RealServer, token: str | None, method: str, path: str, body: object = None) -> dict[str, object]:
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    data = None if body is None else json.dumps(body).encode()
-    request = Request(f"{headrace.base_url}/api/v1{path}", data=data, headers=headers, method=method)
-    with urlopen(request, timeout=30) as answer:
-        return json.load(answer)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -25,11 +25,17 @@ async def yes() -> None:
     return None
 
 
-def follow(
-    world: SmallRuns, person: Person = ALICE, which: RunFilter | None = None, cursor: str | None = None
-) -> AsyncGenerator[str]:
-    runs = cast("Runs", world)
-    return live.changed_rows(runs, world.wakeups, templates, person, which or RunFilter(), "all", cursor, yes)
+def reader_of(
+    world: SmallRuns,
+    person: Person = ALICE,
+    still_logged_in: Callable[[], Awaitable[None]] = yes,
+    conditions: Callable[[], str] = str,
+) -> live.Reader:
+    return live.Reader(cast("Runs", world), world.wakeups, templates, person, still_logged_in, conditions)
+
+
+def follow(world: SmallRuns, person: Person = ALICE, which: RunFilter | None = None) -> AsyncGenerator[str]:
+    return live.changed_rows(reader_of(world, person), which or RunFilter(), "all", None)
 
 
 async def html_of(events: AsyncGenerator[str]) -> str:
@@ -143,16 +149,27 @@ async def test_the_stream_ends_with_the_session(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(live, "HEARTBEAT_S", 0.01)
     world = SmallRuns([a_run(1)])
-    runs = cast("Runs", world)
-    events = live.changed_rows(runs, world.wakeups, templates, ALICE, RunFilter(), "all", None, no)
+    events = live.changed_rows(reader_of(world, still_logged_in=no), RunFilter(), "all", None)
     async with asyncio.timeout(5):
         sent = [piece async for piece in live.events_answer(events).body_iterator]
     assert len(sent) == 1
 
 
+async def test_a_cluster_that_stops_answering_is_told_to_open_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.01)
+    said = ["<p>answers</p>"]
+    world = SmallRuns([a_run(1)])
+    reader = reader_of(world, conditions=lambda: said[-1])
+    async with aclosing(live.changed_rows(reader, RunFilter(), "all", None)) as events:
+        assert "<p>answers</p>" in await html_of(events)
+        assert (await html_of(events)).startswith(":")
+        said.append("<p>does not answer</p>")
+        assert await html_of(events) == "<p>does not answer</p>\n\n"
+
+
 async def test_a_runs_page_follows_its_run_until_it_ends() -> None:
     world = SmallRuns([a_run(1), a_run(2)])
-    events = live.changed_run(cast("Runs", world), world.wakeups, templates, ALICE, "r000000001", yes)
+    events = live.changed_run(reader_of(world), "r000000001")
     async with aclosing(events):
         assert ">Waiting<" in await html_of(events)
         await world.put(a_run(2, "running"))

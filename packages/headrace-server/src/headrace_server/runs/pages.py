@@ -16,7 +16,7 @@ from headrace_server.kernel.problems import status_of
 from headrace_server.portal import Templates
 from headrace_server.runs.model import LogChunk, Run, RunFilter, RunState, Stream
 from headrace_server.runs.pages_form import Typed, by_field, idempotency_key, opened, read_form, wish
-from headrace_server.runs.pages_live import PAGE, StillLoggedIn, changed_rows, changed_run, events_answer
+from headrace_server.runs.pages_live import PAGE, Reader, changed_rows, changed_run, events_answer
 from headrace_server.runs.pages_timeline import run_time, timeline_of, wait_reason, waited
 from headrace_server.runs.runs import Runs
 
@@ -85,10 +85,7 @@ async def my_runs_live(
 ) -> StreamingResponse:
     """Send the rows of that list as they change."""
     which = RunFilter(SHOWN[state][1])
-    runs, wakeups = _runs(request), _wakeups(request)
-    return events_answer(
-        changed_rows(runs, wakeups, templates, person, which, state, cursor, _still_logged_in(request))
-    )
+    return events_answer(changed_rows(_reader(request, person), which, state, cursor))
 
 
 @router.get("/runs")
@@ -144,15 +141,15 @@ async def one_run(
         log_error=log_error,
         stream=stream,
         task=task,
-        condition=next((one for one in _conditions(request) if one.name == run.cluster), None),
+        conditions=_conditions(request, run.cluster),
     )
 
 
 @router.get("/runs/{run_id}/live")
 async def one_run_live(request: Request, person: CurrentPerson, run_id: str) -> StreamingResponse:
     """Send the moving parts of that page as they change."""
-    runs, wakeups = _runs(request), _wakeups(request)
-    return events_answer(changed_run(runs, wakeups, templates, person, run_id, _still_logged_in(request)))
+    run = await _runs(request).get(person, run_id)
+    return events_answer(changed_run(_reader(request, person, run.cluster), run_id))
 
 
 @router.post("/runs/{run_id}/cancel")
@@ -238,9 +235,12 @@ async def _log_tail(
     return chunk, None
 
 
-def _conditions(request: Request) -> list[ClusterCondition]:
+def _conditions(request: Request, name: str | None = None) -> list[ClusterCondition]:
+    """Return how the clusters are, or just the one of this name."""
     found: list[ClusterCondition] = []
     for cluster in _clusters(request):
+        if name not in {None, cluster.name}:
+            continue
         condition, snapshot = cluster.watch.condition, cluster.watch.snapshot
         seen_at = snapshot.taken_at if snapshot else None
         if isinstance(condition, Unreachable):
@@ -252,11 +252,15 @@ def _conditions(request: Request) -> list[ClusterCondition]:
     return found
 
 
-def _still_logged_in(request: Request) -> StillLoggedIn:
-    async def check() -> Person:
+def _reader(request: Request, person: Person, cluster: str | None = None) -> Reader:
+    async def still_logged_in() -> Person:
         return await current_person(request)
 
-    return check
+    def conditions() -> str:
+        return templates.text("conditions_parts.html", conditions=_conditions(request, cluster))
+
+    wakeups: Wakeups = request.app.state.wakeups
+    return Reader(_runs(request), wakeups, templates, person, still_logged_in, conditions)
 
 
 def _runs(request: Request) -> Runs:
@@ -267,8 +271,3 @@ def _runs(request: Request) -> Runs:
 def _clusters(request: Request) -> Clusters:
     clusters: Clusters = request.app.state.clusters
     return clusters
-
-
-def _wakeups(request: Request) -> Wakeups:
-    wakeups: Wakeups = request.app.state.wakeups
-    return wakeups

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastapi.responses import StreamingResponse
 
@@ -16,13 +16,24 @@ from headrace_server.runs.runs import Runs
 from headrace_server.runs.voice import ALL, topic_of_user
 
 PAGE = 50
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = 10.0
 GATHER_S = 0.2
 """Changes that come within this time of one another go out together: a thousand changes cost five looks a second."""
 REDRAW_S = 5.0
 """How often the bar of a run that is under way is drawn again."""
 
-StillLoggedIn = Callable[[], Awaitable[object]]
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody's open page: who reads it, what it is made with, and what it says of the clusters (as HTML)."""
+
+    runs: Runs
+    wakeups: Wakeups
+    templates: Templates
+    person: Person
+    still_logged_in: Callable[[], Awaitable[object]]
+    """Raises when the session is over."""
+    conditions: Callable[[], str]
 
 
 def events_answer(events: AsyncGenerator[str]) -> StreamingResponse:
@@ -31,48 +42,40 @@ def events_answer(events: AsyncGenerator[str]) -> StreamingResponse:
     return StreamingResponse(_until_logged_out(events), media_type="text/event-stream", headers=headers)
 
 
-async def changed_rows(
-    runs: Runs,
-    wakeups: Wakeups,
-    templates: Templates,
-    person: Person,
-    which: RunFilter,
-    state: str,
-    cursor: str | None,
-    still_logged_in: StillLoggedIn,
-) -> AsyncGenerator[str]:
+async def changed_rows(reader: Reader, which: RunFilter, state: str, cursor: str | None) -> AsyncGenerator[str]:
     """Yield the rows of one page of my runs: all of them at first, then those that changed, came or went.
 
-    `state` is the page's word for `which`.
-    Each look reads one page of the list, however many runs there are and however many of them changed.
+    Each look reads one page of the list, however many runs there are and however many of them changed. `state` is the
+    page's word for `which`.
     """
-    topic = ALL if person.role == "operator" else topic_of_user(person.name)
+    topic = ALL if reader.person.role == "operator" else topic_of_user(reader.person.name)
     shown: Sequence[Run] | None = None
-    async with wakeups.subscribe(topic) as calls:
+    told = ""
+    async with reader.wakeups.subscribe(topic) as calls:
         while True:
-            page = await runs.list(person, which, cursor, PAGE)
-            html = _difference(templates, person, state, shown, page.items)
-            shown = page.items
+            page = await reader.runs.list(reader.person, which, cursor, PAGE)
+            html = _difference(reader, state, shown, page.items)
+            shown, before, told = page.items, told, reader.conditions()
+            html += told if told != before else ""
             yield event(html) if html else ": still here\n\n"
             if await calls.names(HEARTBEAT_S):
                 await asyncio.sleep(GATHER_S)
             else:
-                await still_logged_in()
+                await reader.still_logged_in()
 
 
-async def changed_run(
-    runs: Runs, wakeups: Wakeups, templates: Templates, person: Person, run_id: str, still_logged_in: StillLoggedIn
-) -> AsyncGenerator[str]:
+async def changed_run(reader: Reader, run_id: str) -> AsyncGenerator[str]:
     """Yield the moving parts of a run's page now, at each change, and every few seconds while time passes."""
-    run = await runs.get(person, run_id)
-    async with wakeups.subscribe(topic_of_user(run.user)) as calls:
+    run = await reader.runs.get(reader.person, run_id)
+    async with reader.wakeups.subscribe(topic_of_user(run.user)) as calls:
         while True:
-            run = await runs.get(person, run_id)
-            yield event(templates.text("run_parts.html", person=person, run=run, timeline=timeline_of(run)))
+            run = await reader.runs.get(reader.person, run_id)
+            values = {"person": reader.person, "run": run, "timeline": timeline_of(run)}
+            yield event(reader.templates.text("run_parts.html", **values) + reader.conditions())
             if run.ended:
                 break
             await _called_or_due(calls, run_id)
-            await still_logged_in()
+            await reader.still_logged_in()
     yield "event: ended\ndata: ended\n\n"
 
 
@@ -99,19 +102,18 @@ async def _until_logged_out(events: AsyncGenerator[str]) -> AsyncGenerator[str]:
                 yield one
 
 
-def _difference(
-    templates: Templates, person: Person, state: str, shown: Sequence[Run] | None, runs: Sequence[Run]
-) -> str:
+def _difference(reader: Reader, state: str, shown: Sequence[Run] | None, runs: Sequence[Run]) -> str:
     """Return the HTML that turns a page showing `shown` into one showing `runs`; empty if nothing is to be done."""
     if shown is None or bool(shown) != bool(runs):
-        return templates.text("runs_all.html", person=person, state=state, runs=runs)
+        return reader.templates.text("runs_all.html", person=reader.person, state=state, runs=runs)
     before = {run.id: still(run) for run in shown}
     now = {run.id for run in runs}
     gone = [run_id for run_id in before if run_id not in now]
     changed = [run for run in runs if run.id in before and before[run.id] != still(run)]
     if not gone and not changed and len(before) == len(runs):
         return ""
-    return templates.text("runs_some.html", person=person, gone=gone, changed=changed, come=_come(before, runs))
+    parts = {"gone": gone, "changed": changed, "come": _come(before, runs)}
+    return reader.templates.text("runs_some.html", person=reader.person, **parts)
 
 
 def _come(before: Container[str], runs: Sequence[Run]) -> list[tuple[str | None, list[Run]]]:
