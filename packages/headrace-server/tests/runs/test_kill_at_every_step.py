@@ -20,7 +20,7 @@ import pytest
 from headrace_server.app import join
 from headrace_server.runs.steps import SUBMISSION_STEPS
 from headrace_server.settings import settings_of
-from slurmlab import Lab, LabConfig
+from slurmlab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 LAUNCHER = Path(__file__).with_name("crashing_server.py")
@@ -83,16 +83,9 @@ class Server:
             self.process.wait(30)
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    lab = Lab.up(LabConfig(name="runs-kill", nodes=1))
-    yield lab
-    lab.down()
-
-
 @pytest.fixture
-def server(lab: Lab, tmp_path: Path) -> Iterator[Server]:
-    server = Server(lab, tmp_path)
+def server(slurm_lab: Lab, tmp_path: Path) -> Iterator[Server]:
+    server = Server(slurm_lab, tmp_path)
     yield server
     server.kill()
 
@@ -105,7 +98,7 @@ def jobs_named(lab: Lab, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("step", SUBMISSION_STEPS)
-async def test_a_run_survives_kill_9(lab: Lab, server: Server, step: str) -> None:
+async def test_a_run_survives_kill_9(slurm_lab: Lab, server: Server, step: str) -> None:
     token = await server.token("ada")
     server.start(crash_at=step)
     name = f"kill-{step}-{time.time_ns()}"
@@ -133,7 +126,7 @@ async def test_a_run_survives_kill_9(lab: Lab, server: Server, step: str) -> Non
             run = (await client.get(f"/runs/{run_id}")).json()
         assert run["state"] == "completed", run
         assert run["exit_code"] == 0
-        assert jobs_named(lab, name) == [str(run["job_id"])]
+        assert jobs_named(slurm_lab, name) == [str(run["job_id"])]
         listed = (await client.get("/runs")).json()["items"]
         assert [one["id"] for one in listed] == [run_id]
         log = (await client.get(f"/runs/{run_id}/log")).json()

@@ -174,3 +174,12 @@ def test_only_whole_letters_are_given_out(text: str, cut: int) -> None:
 @given(st.binary(max_size=40))
 def test_any_bytes_get_through(data: bytes) -> None:
     assert len(data) - len(complete(data)) <= 3
+
+
+async def test_a_log_named_after_its_node_is_found_once_there_is_one(world: SmallWorld) -> None:
+    run = await begun(world, standard_output="%x-%5j-%N%%.txt")
+    assert (await world.runs.read_log(ADA, run.id, stream="out", task=None, offset=0, limit=10)).size is None
+    world.slurm.put(run.job_id or 0, ("RUNNING",), nodes="c[3-5],d1", start_time=world.clock.now())
+    await world.follow()
+    world.files.files["ada", f"{run.working_directory}/a-00{run.job_id}-c3%.txt"] = b"here\n"
+    assert await said(follow(world, run), "here") == "here\n"

@@ -6,7 +6,7 @@ The patterns are sbatch's ("filename pattern" in its manual). slurmrestd fills t
 import re
 from dataclasses import dataclass
 
-from headrace_server.runs.model import Stream
+from headrace_server.runs.model import ACTIVE, Stream
 from headrace_server.runs.refusals import NoSuchLog
 from headrace_server.runs.tables import Record, TaskRecord
 
@@ -36,6 +36,8 @@ def log_path(record: Record, stream: Stream, task: TaskRecord | None, index: int
         return LogNotYet()
     job_id = record.job_id if task is None else (task.job_id or record.job_id)
     nodes = record.nodes if task is None else task.nodes
+    if nodes is None and "%N" in pattern and record.state in ACTIVE:
+        return LogNotYet()
     return _absolute(record, _filled(pattern, record, job_id, index, nodes))
 
 

@@ -294,6 +294,10 @@ REFUSALS: dict[str, type[Refused]] = {
 """By code, to raise again what a run was refused with."""
 
 
+NO_REASON = -1
+"""SLURM_ERROR: all that slurmrestd hands on when a job_submit plugin says no (seen on 26.05.5)."""
+
+
 def refusal_of(error: slurmrest.SlurmError) -> Refused | None:
     """Say in our words what Slurm refused; None if the error is no refusal but a fault."""
     kind = next((ours for theirs, ours in WORDS if isinstance(error, theirs)), None)
@@ -302,6 +306,10 @@ def refusal_of(error: slurmrest.SlurmError) -> Refused | None:
 
 def text_of(error: slurmrest.SlurmError) -> str:
     """Return Slurm's own words, with its number where it gave one."""
+    if error.errno == NO_REASON:
+        return (
+            "Slurm refuses it and gives no reason. Mostly that is the site's own rule (job_submit plugin): ask there."
+        )
     words = error.slurm_text or str(error)
     if error.description and error.description not in words:
         words = f"{words} ({error.description})"

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -85,21 +85,26 @@ async def page(
     return [record_of(row) for row in await connection.execute(query)]
 
 
-async def to_submit(connection: AsyncConnection, cluster: str) -> list[Record]:
-    """Return the runs of a cluster that have no job yet, oldest first."""
-    query = select(runs).where(runs.c.cluster == cluster, runs.c.state == "submitting").order_by(runs.c.created_at)
-    return [record_of(row) for row in await connection.execute(query)]
+async def due(connection: AsyncConnection, cluster: str, now: datetime, limit: int) -> list[Record]:
+    """Return runs of a cluster that have no job yet, or whose end Slurm was not told, and are due; oldest first."""
+    query = select(runs).where(_to_do(cluster), or_(runs.c.next_try_at.is_(None), runs.c.next_try_at <= now))
+    return [record_of(row) for row in await connection.execute(query.order_by(runs.c.created_at).limit(limit))]
 
 
-async def to_cancel(connection: AsyncConnection, cluster: str) -> list[Record]:
-    """Return the runs of a cluster whose end was asked for but Slurm was not told yet."""
-    query = select(runs).where(
-        runs.c.cluster == cluster,
+async def next_due(connection: AsyncConnection, cluster: str, now: datetime) -> datetime | None:
+    """Return when the next run that waits for its time is due."""
+    query = select(func.min(runs.c.next_try_at)).where(_to_do(cluster), runs.c.next_try_at > now)
+    found: datetime | None = (await connection.execute(query)).scalar_one()
+    return found
+
+
+def _to_do(cluster: str) -> ColumnElement[bool]:
+    to_cancel = and_(
         runs.c.state.in_(sorted(ACTIVE - {"submitting"})),
         runs.c.cancel_requested_at.is_not(None),
         runs.c.cancel_sent_at.is_(None),
     )
-    return [record_of(row) for row in await connection.execute(query)]
+    return and_(runs.c.cluster == cluster, or_(runs.c.state == "submitting", to_cancel))
 
 
 async def followed(connection: AsyncConnection, cluster: str) -> dict[str, tuple[int, datetime | None]]:

@@ -11,7 +11,15 @@ from typing import Any
 import msgspec
 
 import slurmrest
-from headrace_server.clusters import SUBMISSION_LIFESPAN_S, Cluster, FileDenied, FileMissing, FileRefused, PathInvalid
+from headrace_server.clusters import (
+    SUBMISSION_LIFESPAN_S,
+    Cluster,
+    FileDenied,
+    FileMissing,
+    FileRefused,
+    PathInvalid,
+    topic_of,
+)
 from headrace_server.kernel import Clock, Database, Lease, Refused, Wakeups, operation_key
 from headrace_server.runs import store
 from headrace_server.runs.compose import restored
@@ -193,6 +201,8 @@ class Submission:
             tries=0,
         )
         self._cluster.watch.expect(job_id)
+        # A job that was found again may be in the snapshot already, and would then be no news.
+        await self._wakeups.publish(topic_of(self._cluster.name), str(job_id))
         await self._steps("submission-recorded")
 
     async def _refuse(self, refusal: Refused, number: int | None = None) -> None:

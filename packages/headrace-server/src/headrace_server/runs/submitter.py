@@ -16,6 +16,7 @@ from headrace_server.runs.voice import topic_of_submitter
 
 AT_ONCE = 6
 """Runs worked on at once for a cluster: below slurmrest's pool of 8 connections."""
+READ_AT_ONCE = 50
 LOOK_AGAIN_S = 60.0
 log = structlog.get_logger()
 
@@ -31,6 +32,7 @@ class Submitter:
         self._clock = clock
         self._wakeups = wakeups
         self._steps = steps
+        self._left: set[str] = set()
 
     async def reconcile(self, lease: Lease) -> float:
         """Do what is due; return when the next thing is. What becomes due meanwhile is begun at once."""
@@ -39,7 +41,7 @@ class Submitter:
             while True:
                 due, next_s = await self._due()
                 for record in due:
-                    if record.id not in under_way and len(under_way) < AT_ONCE:
+                    if record.id not in {*under_way, *self._left} and len(under_way) < AT_ONCE:
                         under_way[record.id] = group.create_task(self._advance(record, lease), name=record.id)
                 if not under_way:
                     return next_s
@@ -51,11 +53,9 @@ class Submitter:
     async def _due(self) -> tuple[list[Record], float]:
         now = self._clock.now()
         async with self._database.read() as connection:
-            waiting = await store.to_submit(connection, self._cluster.name)
-            waiting += await store.to_cancel(connection, self._cluster.name)
-        due = [record for record in waiting if record.next_try_at is None or record.next_try_at <= now]
-        later = [(record.next_try_at - now).total_seconds() for record in waiting if record.next_try_at]
-        return due, min([LOOK_AGAIN_S, *(seconds for seconds in later if seconds > 0)])
+            due = await store.due(connection, self._cluster.name, now, READ_AT_ONCE)
+            later = await store.next_due(connection, self._cluster.name, now)
+        return due, LOOK_AGAIN_S if later is None else min(LOOK_AGAIN_S, (later - now).total_seconds())
 
     async def _advance(self, record: Record, lease: Lease) -> None:
         """Take one run as far as it gets. What Slurm or the cluster's files say against it goes into its row."""
@@ -64,6 +64,7 @@ class Submitter:
             submission = Submission(record, lease, *parts)
         except UserNameInvalid:  # identity lets no such person in; a row like this comes from elsewhere
             log.warning("a run of a user that is never acted as", run=record.id, user=record.user_name)
+            self._left.add(record.id)
             return
         try:
             await submission.advance()
