@@ -8,8 +8,7 @@ async def heard(publisher: Wakeups, listener: Wakeups) -> tuple[str, ...]:
     async with listener.subscribe("runs") as calls:
         await publisher.publish("runs", "a")
         await publisher.publish("other", "x")
-        await publisher.publish("runs", "a")
-        await publisher.publish("runs", "b")
+        await publisher.publish("runs", "a", "b")
         names: list[str] = []
         while "b" not in names:
             names += await calls.names(5)

@@ -32,12 +32,11 @@ class Announcer:
             await self._said.wait()
             self._said.clear()
             while self._names:
-                name = next(iter(self._names))
-                # Taken out before it is published: what is said meanwhile goes out again.
-                del self._names[name]
+                # Taken out before they are published: what is said meanwhile goes out again.
+                names, self._names = self._names, {}
                 try:
-                    await self._wakeups.publish(self._topic, name)
+                    await self._wakeups.publish(self._topic, *names)
                 except HeadraceError as error:
-                    self._names[name] = None
+                    self._names = names | self._names
                     log.warning("wake-ups wait", topic=self._topic, waiting=len(self._names), error=str(error))
                     await asyncio.sleep(RETRY_S)

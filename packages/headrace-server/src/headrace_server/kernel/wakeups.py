@@ -49,8 +49,8 @@ class Subscription:
 class Wakeups(Protocol):
     """Publishes and hears wake-ups."""
 
-    async def publish(self, topic: str, name: str) -> None:
-        """Wake all who subscribed to `topic`."""
+    async def publish(self, topic: str, *names: str) -> None:
+        """Wake all who subscribed to `topic`, with each of `names`."""
         ...
 
     @asynccontextmanager
@@ -65,9 +65,10 @@ class LocalWakeups:
     def __init__(self) -> None:
         self._subscriptions: dict[str, set[Subscription]] = {}
 
-    async def publish(self, topic: str, name: str) -> None:
-        """Wake all who subscribed to `topic`."""
-        self.deliver(topic, name)
+    async def publish(self, topic: str, *names: str) -> None:
+        """Wake all who subscribed to `topic`, with each of `names`."""
+        for name in names:
+            self.deliver(topic, name)
 
     def deliver(self, topic: str, name: str) -> None:
         """Hand a wake-up to this process's subscribers."""
@@ -93,11 +94,13 @@ class PostgresWakeups(LocalWakeups):
         self._database = database
         self.listening = asyncio.Event()
 
-    async def publish(self, topic: str, name: str) -> None:
-        """Wake all who subscribed to `topic`, in every process."""
+    async def publish(self, topic: str, *names: str) -> None:
+        """Wake all who subscribed to `topic`, in every process, in one transaction."""
+        if not names:
+            return
         async with self._database.write() as connection:
-            payload = {"channel": CHANNEL, "payload": f"{topic}\n{name}"}
-            await connection.execute(text("select pg_notify(:channel, :payload)"), payload)
+            payloads = [{"channel": CHANNEL, "payload": f"{topic}\n{name}"} for name in names]
+            await connection.execute(text("select pg_notify(:channel, :payload)"), payloads)
 
     async def run(self) -> None:
         """Listen until cancelled; a cut connection is made again (what was missed meanwhile the timers catch)."""
