@@ -47,7 +47,12 @@ def test_the_second_to_lock_waits_and_says_so() -> None:
 
 
 def test_a_lock_that_never_comes_free_is_given_up() -> None:
-    with locked("lab-y", str), pytest.raises(LabError, match="giving up"), locked("lab-y", str, timeout_s=0.2):
+    said: list[str] = []
+    with (
+        locked("lab-y", said.append),
+        pytest.raises(LabError, match="giving up"),
+        locked("lab-y", said.append, timeout_s=0.2),
+    ):
         pass
 
 

@@ -28,6 +28,8 @@ from slurmlab.tear_down import tear_down
 
 Say = Callable[[str], None]
 
+SETTLE_S = 0.5
+
 
 def bring_up(engine: Engine, config: LabConfig, say: Say) -> LabRecord:
     """Make the lab; the caller holds its lock and has seen that no such lab runs.
@@ -201,8 +203,10 @@ def _wait_until_idle(config: LabConfig, record: LabRecord) -> None:
     deadline = time.monotonic() + config.up_timeout_s
     states: dict[str, str] = {}
     while time.monotonic() < deadline:
-        if culprit := _failed_service(record):
-            raise _failure(record, *culprit)
+        if _failed_services(record):
+            # One bad line ends several daemons within moments, and the first is not the one that explains it best.
+            time.sleep(SETTLE_S)
+            raise _failure(record, _failed_services(record))
         if _is_ready(record, "controller", "slurmctld"):
             states = _node_states(record)
             idle = [name for name, state in states.items() if state == "idle"]
@@ -211,8 +215,8 @@ def _wait_until_idle(config: LabConfig, record: LabRecord) -> None:
         time.sleep(0.1)
     if states and set(states.values()) != {"idle"}:
         late = sorted(name for name, state in states.items() if state != "idle") or ["controller"]
-        raise _failure(record, late[0], "slurmd", f"state {states.get(late[0], 'unknown')}")
-    raise _failure(record, "controller", "slurmctld", "no answer")
+        raise _failure(record, [(late[0], "slurmd", f"state {states.get(late[0], 'unknown')}")])
+    raise _failure(record, [("controller", "slurmctld", "no answer")])
 
 
 def _status(record: LabRecord, host: str) -> dict[str, Any]:
@@ -222,15 +226,19 @@ def _status(record: LabRecord, host: str) -> dict[str, Any]:
         return {"services": {}, "problem": ""}
 
 
-def _failed_service(record: LabRecord) -> tuple[str, str, str] | None:
+def _failed_services(record: LabRecord) -> list[tuple[str, str, str]]:
+    """Host, service and how it ended, those that others wait for first."""
+    failed: list[tuple[str, str, str]] = []
     for host in record.hosts:
         status = _status(record, host)
         if status["problem"]:
-            return host, "host", str(status["problem"])
-        for name, service in status["services"].items():
-            if service["state"] == "failed" and service["exit_status"] is not None:
-                return host, name, f"exit status {service['exit_status']}"
-    return None
+            failed.append((host, "host", str(status["problem"])))
+        failed += [
+            (host, name, f"exit status {service['exit_status']}")
+            for name, service in status["services"].items()
+            if service["state"] == "failed" and service["exit_status"] is not None
+        ]
+    return failed
 
 
 def _is_ready(record: LabRecord, host: str, service: str) -> bool:
@@ -265,18 +273,25 @@ def _ask_slurm(record: LabRecord, *argv: str) -> str:
         return ""
 
 
-def _failure(record: LabRecord, host: str, service: str, how: str) -> LabFailed:
+def _failure(record: LabRecord, culprits: list[tuple[str, str, str]]) -> LabFailed:
+    told = [
+        f"{service} on {host}: {how}. The end of its log:\n{_tail(record, host, service)}"
+        for host, service, how in culprits[:3]
+    ]
+    return LabFailed(
+        f"Lab '{record.name}' did not come up: " + "\n".join(told) + "\n"
+        f"More: slurmlab logs {record.name}. Remove it with: slurmlab down {record.name}"
+    )
+
+
+def _tail(record: LabRecord, host: str, service: str) -> str:
     lines: list[str] = []
     for suffix in ("log", "out"):
         # A daemon says everything twice once it has opened its log; its output matters only when it never got there.
         path = record.log_directory(host) / f"{service}.{suffix}"
         if not lines and path.exists():
             lines = path.read_text(errors="replace").splitlines()
-    tail = "\n".join(f"  {line}" for line in lines[-15:]) or "  (its log is empty)"
-    return LabFailed(
-        f"Lab '{record.name}' did not come up: {service} on {host}: {how}. The end of its log:\n{tail}\n"
-        f"More: slurmlab logs {record.name} --host {host}. Remove it with: slurmlab down {record.name}"
-    )
+    return "\n".join(f"  {line}" for line in lines[-12:]) or "  (its log is empty)"
 
 
 def _write_known_hosts(record: LabRecord) -> None:
