@@ -65,14 +65,8 @@ def error(
 
 async def test_nothing_changed_is_not_nothing_there() -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
-    unset = {"set": True, "infinite": False, "number": 0}
-    empty: dict[str, object] = {
-        "jobs": [],
-        "last_update": unset,
-        "last_backfill": unset,
-        "errors": [],
-        "warnings": [{"description": "x"}],
-    }
+    unset: dict[str, object] = {"set": True, "infinite": False, "number": 0}
+    empty = {"jobs": list[object](), "last_update": unset, "last_backfill": unset, "errors": list[object]()}
     jobs = await slurm(says(200, empty)).jobs(update_time=now)
     assert (jobs.unchanged, jobs.last_update) == (True, now)
     assert (await slurm(says(304, "")).nodes(update_time=now)).unchanged

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +47,9 @@ class SmallSlurm:
             return self._accounting()
         if request.method == "POST":
             return self._submit(json.loads(request.content)["job"])
+        return self._read(rest)
+
+    def _read(self, rest: str) -> httpx.Response:
         if rest == "jobs/state/":
             states = [{"job_id": str(number), "state": ["RUNNING"]} for number in self.controller]
             return httpx.Response(200, json={"jobs": states, "errors": []})
@@ -187,10 +189,10 @@ async def test_accounting_that_keeps_extra_can(world: SmallSlurm) -> None:
 
 
 @pytest.fixture
-def busy(world: SmallSlurm) -> Iterator[SmallSlurm]:
+def busy(world: SmallSlurm) -> SmallSlurm:
     for _ in range(300):
         world.add(age=timedelta(hours=1))
-    yield world
+    return world
 
 
 async def test_in_a_busy_cluster_the_newest_jobs_are_looked_at_first(busy: SmallSlurm) -> None:

@@ -64,7 +64,7 @@ async def slurm(slurm_lab: Lab) -> AsyncIterator[AsyncClient]:
 
 async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the condition lives in another process
             await asyncio.sleep(0.1)
 
 
@@ -97,10 +97,17 @@ async def test_every_version_gives_the_same_values(slurm_lab: Lab, slurm: AsyncC
             partitions = [(p.name, p.time_limit_min, p.nodes) for p in (await pinned.partitions()).partitions]
             states = (await pinned.job_states()).states[submitted.job_id]
             steps = await pinned.history(job_id=submitted.job_id, skip_steps=False)
-            seen.append(
-                (job.name, job.comment, job.operation_key, job.states, job.state_reason, job.hold, job.time_limit_min)
-                + (job.submit_time, ping.hostname, ping.responding, ping.primary, nodes, partitions, states, len(steps))
+            said = (
+                job.name,
+                job.comment,
+                job.operation_key,
+                job.states,
+                job.state_reason,
+                job.hold,
+                job.time_limit_min,
             )
+            also = (job.submit_time, ping.hostname, ping.responding, ping.primary)
+            seen.append((*said, *also, nodes, partitions, states, len(steps)))
     assert seen.count(seen[0]) == len(seen) == len(SPOKEN[slurm_lab.release.version])
     assert seen[0][:7] == ("held", "mine", "version-test-1", ("PENDING",), "JobHeldUser", True, 60)
 
@@ -178,10 +185,12 @@ async def test_arrays_from_sweep_to_accounting(slurm: AsyncClient) -> None:
 async def test_an_update_time_never_empties_anything(slurm: AsyncClient) -> None:
     await slurm.submit(describe(LONG, hold=True))
     soon = datetime.now(UTC) + timedelta(seconds=30)
-    for answer in (
-        await slurm.jobs(update_time=soon), await slurm.nodes(update_time=soon), await slurm.partitions(update_time=soon)
-    ):  # fmt: skip
-        assert answer.unchanged
+    answers = (
+        await slurm.jobs(update_time=soon),
+        await slurm.nodes(update_time=soon),
+        await slurm.partitions(update_time=soon),
+    )
+    assert [answer.unchanged for answer in answers] == [True, True, True]
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     jobs = await slurm.jobs(update_time=long_ago)
     assert not jobs.unchanged

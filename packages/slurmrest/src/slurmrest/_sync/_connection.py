@@ -84,9 +84,7 @@ class Connection:
             headers = {**headers, "Content-Type": "application/json"}
         for last in (True,) if mutating else (False, True):
             try:
-                response = http.request(
-                    method, self.url + target, headers=headers, content=content, timeout=timeout
-                )
+                response = http.request(method, self.url + target, headers=headers, content=content, timeout=timeout)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
                 raise Unreachable(f"slurmrestd at {self.url} cannot be reached: {_reason(error)}.") from error
             except httpx.PoolTimeout as error:

@@ -135,9 +135,7 @@ def _check_user(exchange: Exchange, blamed: InvalidAccount) -> None:
         ) from blamed
 
 
-def _settle(
-    exchange: Exchange, operation_key: str, began: datetime, token: str, settle_s: float
-) -> Submitted | None:
+def _settle(exchange: Exchange, operation_key: str, began: datetime, token: str, settle_s: float) -> Submitted | None:
     """Look for the job of a lost submission; None: there is none and there will be none."""
     ends = expiry(token)
     fence = None if ends is None else ends + FENCE_MARGIN_S
