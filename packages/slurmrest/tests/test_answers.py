@@ -66,7 +66,7 @@ def error(
 async def test_nothing_changed_is_not_nothing_there() -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     unset: dict[str, object] = {"set": True, "infinite": False, "number": 0}
-    empty = {"jobs": list[object](), "last_update": unset, "last_backfill": unset, "errors": list[object]()}
+    empty = {"jobs": (), "last_update": unset, "last_backfill": unset, "errors": (), "warnings": ()}
     jobs = await slurm(says(200, empty)).jobs(update_time=now)
     assert (jobs.unchanged, jobs.last_update) == (True, now)
     assert (await slurm(says(304, "")).nodes(update_time=now)).unchanged
@@ -74,7 +74,7 @@ async def test_nothing_changed_is_not_nothing_there() -> None:
 
 
 async def test_an_empty_cluster_is_empty() -> None:
-    empty = {"jobs": [], "last_update": {"set": True, "infinite": False, "number": 1795248000}, "errors": []}
+    empty = {"jobs": (), "last_update": {"set": True, "infinite": False, "number": 1795248000}, "errors": ()}
     jobs = await slurm(says(200, empty)).jobs()
     assert (jobs.unchanged, jobs.jobs) == (False, ())
 

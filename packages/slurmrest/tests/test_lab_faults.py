@@ -3,11 +3,13 @@
 import asyncio
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from slurmlab import Lab
+from slurmlab import Lab, LabConfig
 from slurmrest import (
     AsyncClient,
     ControllerUnavailable,
@@ -164,3 +166,33 @@ async def test_a_connection_kept_through_a_restart_of_slurmrestd_serves_on(slurm
         slurm_lab.fault.kill_daemon("slurmrestd")
         slurm_lab.fault.start_daemon("slurmrestd")
         await slurm.job_states()
+
+
+@pytest.mark.parametrize(
+    ("slurm_version", "kept"), [("24.11", "job_extra"), ("26.05", "job_extra"), ("26.05", "job_script")]
+)
+async def test_a_job_that_ended_and_left_slurmctld(
+    slurm_lab_factory: Callable[[LabConfig], Lab], slurm_version: str, kept: str
+) -> None:
+    config = LabConfig(
+        name=f"forgets-{uuid.uuid4().hex[:8]}",
+        slurm=slurm_version,
+        nodes=1,
+        min_job_age_s=2,
+        slurm_conf={"AccountingStoreFlags": kept},
+    )
+    lab, key = slurm_lab_factory(config), new_key()
+    async with client(lab) as slurm:
+        submitted = await slurm.submit(msgspec.structs.replace(JOB, hold=False), operation_key=key)
+        async with asyncio.timeout(100):
+            while submitted.job_id in (await slurm.job_states()).states:  # noqa: ASYNC110 - slurmctld decides
+                await asyncio.sleep(0.5)
+        if kept == "job_extra":
+            found = await slurm.find_operation(key, since=datetime.now(UTC) - timedelta(minutes=2))
+            assert found is not None
+            assert (found.job_id, found.source, found.states) == (submitted.job_id, "slurmdb", ("COMPLETED",))
+            assert await slurm.find_operation(new_key(), since=datetime.now(UTC)) is None
+        else:
+            # Accounting shows a job that could be the one, without its key: that is not a no.
+            with pytest.raises(SubmissionUncertain):
+                await slurm.find_operation(key, since=datetime.now(UTC) - timedelta(minutes=2))
