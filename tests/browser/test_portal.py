@@ -159,7 +159,8 @@ def test_a_change_of_state_reaches_the_list_within_two_seconds(headrace: RealSer
 
     api.ask("POST", f"/runs/{run_id}/cancel", {})
     cancelled_at = api.wait_for(run_id, "cancelled")
-    expect(row).to_contain_text("Cancelled", timeout=2_000)
+    cancelled = "id => document.getElementById(id)?.dataset.state === 'cancelled'"
+    page.wait_for_function(cancelled, arg=f"run-{run_id}", polling="raf", timeout=2_000)
     assert time.monotonic() - cancelled_at < 2
 
 
