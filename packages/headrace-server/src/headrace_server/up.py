@@ -34,6 +34,12 @@ class AlreadyUp(Conflict):
     code = "already-up"
 
 
+class NoLab(Broken):
+    """The lab could not be brought up."""
+
+    code = "no-lab"
+
+
 class NotReady(Broken):
     """The server did not become ready."""
 
@@ -134,10 +140,15 @@ def _elsewhere(there: Elsewhere) -> Site:
 
 
 def _lab(wish: Wish) -> Site:
-    from slurmlab import Lab, LabConfig  # noqa: PLC0415 - an extra: a site that has Slurm needs no lab
-
-    config = LabConfig(name=wish.lab, slurm=wish.slurm, nodes=wish.nodes)
-    lab = Lab.up(config, say=print)
+    try:
+        from slurmlab import Lab, LabConfig, LabError  # noqa: PLC0415 - an extra: a site that has Slurm needs no lab
+    except ImportError as error:
+        raise NoLab("slurmlab is not installed.", fix="Install headrace-server[lab], or name a --slurmrestd.") from error
+    try:
+        config = LabConfig(name=wish.lab, slurm=wish.slurm, nodes=wish.nodes)
+        lab = Lab.up(config, say=print)
+    except LabError as error:
+        raise NoLab(str(error), fix="See what this machine lacks with: slurmlab doctor") from error
     host, port = lab.ssh_address
     cluster = ClusterSettings(
         name=lab.name,

@@ -136,11 +136,11 @@ def _exists(engine: Engine, reference: str) -> bool:
 
 
 def _host_apt_settings() -> list[str]:
-    """The host's own apt settings that decide whether its mirror can be used at all: proxies and validity checks."""
+    """The host's own apt settings that decide whether its mirror can be used at all: proxies and date checks."""
     if not shutil.which("apt-config"):
         return []
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout
-    wanted = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until ", "Acquire::Check-Date ")
+    wanted = ("Acquire::http", "Acquire::https", "Acquire::Check-Date ")
     return [line for line in dump.splitlines() if line.startswith(wanted) and not line.endswith('"";')]
 
 
@@ -184,7 +184,8 @@ def _debootstrap(engine: Engine, release: SlurmRelease, base: str, say: Say) -> 
             "debian-archive-keyring. Run: slurmlab doctor --fix"
         )
     say(f"base image: no registry reachable, building Debian {release.suite} with mmdebstrap")
-    options = ['APT::Install-Recommends "false"', 'Acquire::Languages "none"', *_host_apt_settings()]
+    own = files("slurmlab").joinpath("image", "apt.conf").read_text().splitlines()
+    options = [line for line in own if line and not line.startswith("//")] + _host_apt_settings()
     argv = [mmdebstrap, "--quiet", "--variant=apt", f"--keyring={keyring}"]
     argv += [f"--aptopt={option.rstrip(';')}" for option in options]
     for line in files("slurmlab").joinpath("image", "dpkg.cfg").read_text().splitlines():
