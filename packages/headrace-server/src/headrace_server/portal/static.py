@@ -1,7 +1,7 @@
 """Built assets: served under names that change with their content, so browsers may keep them for ever."""
 
 import json
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
@@ -23,17 +23,25 @@ def install(app: FastAPI) -> None:
     app.mount("/assets", _KeptForEver(directory=DIST, check_dir=False), name="assets")
 
 
-@cache
 def manifest() -> dict[str, str]:
     """Return the built names by their plain ones (`main.js` to `main-3F2A….js`); empty if nothing was built.
 
-    The portal works without them, as bare HTML: that is what a checkout shows before `scripts/build-assets`.
+    The portal works without them, as bare HTML: that is what a checkout shows before `scripts/build-assets`. A build
+    under a running server is noticed, because the files of the one before are gone then.
     """
     try:
-        built: dict[str, str] = json.loads((DIST / "manifest.json").read_text(encoding="utf-8"))
+        built_at = (DIST / "manifest.json").stat().st_mtime_ns
     except FileNotFoundError:
+        built_at = None
+    return _manifest_of(built_at)
+
+
+@lru_cache(maxsize=1)
+def _manifest_of(built_at: int | None) -> dict[str, str]:
+    if built_at is None:
         log.warning("the portal has no styles or scripts: run scripts/build-assets", folder=str(DIST))
         return {}
+    built: dict[str, str] = json.loads((DIST / "manifest.json").read_text(encoding="utf-8"))
     return built
 
 
