@@ -143,7 +143,7 @@ def _lab(wish: Wish) -> Site:
     try:
         from slurmlab import Lab, LabConfig, LabError  # noqa: PLC0415 - an extra: a site that has Slurm needs no lab
     except ImportError as error:
-        raise NoLab("slurmlab is not installed.", fix="Install headrace-server[lab], or name a --slurmrestd.") from error
+        raise NoLab("slurmlab is not installed.", fix="Install headrace-server[lab], or give --slurmrestd.") from error
     try:
         config = LabConfig(name=wish.lab, slurm=wish.slurm, nodes=wish.nodes)
         lab = Lab.up(config, say=print)
