@@ -8,7 +8,10 @@ NOTHING = "\N{EN DASH}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a length of time in at most two units: `30 ms`, `0.4 s`, `12 s`, `3m 05s`, `2h 14m`, `3d 04h`; a dash for None."""
+    """Return a length of time in at most two units: `30 ms`, `0.4 s`, `12 s`, `3m 05s`, `2h 14m`, `3d 04h`.
+
+    None, an unknown length, is a dash.
+    """
     if seconds is None:
         return NOTHING
     if seconds < 0.0995:
@@ -18,10 +21,9 @@ def duration(seconds: float | None) -> str:
     whole = int(seconds + 0.5)
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    for most_s, unit_s, unit, part_s, part in ((3600, 60, "m", 1, "s"), (86400, 3600, "h", 60, "m")):
+        if whole < most_s:
+            return f"{whole // unit_s}{unit} {whole % unit_s // part_s:02d}{part}"
     return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
 
 
