@@ -20,7 +20,7 @@ def headrace(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an open Playwright holds this thread's event loop, which async tests need
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         raise RuntimeError("Chromium is not installed: scripts/apt-install chromium")

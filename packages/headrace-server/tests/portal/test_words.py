@@ -81,3 +81,8 @@ def test_the_script_says_the_same(tmp_path: Path) -> None:
         (tmp_path / f"{name}.mjs").write_text((SOURCES / f"{name}.js").read_text())
     said = json.loads(subprocess.run([node, program], check=True, capture_output=True, text=True).stdout)
     assert said == [[words.duration(seconds) for seconds in SECONDS], [words.plain(log) for log in LOGS]]
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(0.0, "< 1 s"), (0.2, "< 2 s"), (2.0, "< 3 s"), (12.3, "12 s")])
+def test_what_slurm_counted_is_known_to_a_second(seconds: float, says: str) -> None:
+    assert words.counted(seconds) == says

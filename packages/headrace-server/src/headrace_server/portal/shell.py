@@ -29,6 +29,7 @@ class Templates:
         self.functions(now=self._clock.now)
         filters: dict[str, Any] = self._environment.filters
         filters |= {
+            "counted": words.counted,
             "duration": words.duration,
             "moment": words.moment,
             "iso": words.iso,

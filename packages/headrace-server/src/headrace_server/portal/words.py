@@ -1,5 +1,6 @@
 """How numbers and moments read on a page. The script in assets/src/time.js says the same things the same way."""
 
+import math
 import re
 from datetime import UTC, datetime
 
@@ -25,6 +26,11 @@ def duration(seconds: float | None) -> str:
         if whole < most_s:
             return f"{whole // unit_s}{unit} {whole % unit_s // part_s:02d}{part}"
     return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def counted(seconds: float) -> str:
+    """Return a length of which Slurm counted one end, in whole seconds: a short one is known to a second only."""
+    return f"< {math.ceil(seconds) + 1} s" if seconds < 9.95 else duration(seconds)
 
 
 def moment(value: datetime | None) -> str:
