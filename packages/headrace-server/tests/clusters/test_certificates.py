@@ -5,8 +5,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from headrace_server.clusters import FilesUnavailable, UserNameInvalid
+from headrace_server.clusters import FilesUnavailable
 from headrace_server.clusters.files.certificates import CertificateAuthority
+from headrace_server.kernel import UserNameInvalid
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from headrace_server.clusters import (
     FilesUnavailable,
     PathInvalid,
     SftpFiles,
-    UserNameInvalid,
 )
 from headrace_server.clusters.files import certificates
 from headrace_server.clusters.files.connections import Connections
-from headrace_server.kernel import SystemClock, new_id
+from headrace_server.kernel import SystemClock, UserNameInvalid, new_id
 from slurmlab import Lab
 
 pytestmark = pytest.mark.lab

@@ -236,10 +236,16 @@ async def test_a_long_log_is_shown_from_its_end(client: httpx.AsyncClient, world
     assert (await client.get("/runs/r000000001/log.txt")).text == world.log
 
 
+async def test_an_array_shows_the_log_of_its_first_task(client: httpx.AsyncClient, world: SmallRuns) -> None:
+    counts = TaskCounts(total=5, running=5)
+    await world.put(replace(a_run(1, "running"), array=True, array_tasks="5-9%2", tasks=counts))
+    assert "stream?stream=out&amp;task=5" in (await client.get(f"/runs/{a_run(1, 'running').id}")).text
+
+
 async def test_an_array_leads_to_the_log_of_what_failed(client: httpx.AsyncClient, world: SmallRuns) -> None:
     failure = TaskFailure(3, ("FAILED",), 4, None, "c2")
     counts = TaskCounts(total=24, completed=20, failed=1, running=3)
-    await world.put(replace(a_run(1, "running"), array=True, tasks=counts, failures=(failure,)))
+    await world.put(replace(a_run(1, "running"), array=True, array_tasks="0-23", tasks=counts, failures=(failure,)))
     page = (await client.get("/runs/r000000001")).text
     assert "20 completed" in page
     assert 'href="/runs/r000000001?task=3#log"' in page

@@ -20,7 +20,6 @@ from headrace_server.clusters.model import (
     Reachable,
     Snapshot,
     Unreachable,
-    UserNameInvalid,
     WatchCounters,
     WatchedJob,
 )
@@ -46,7 +45,6 @@ __all__ = [
     "SftpFiles",
     "Snapshot",
     "Unreachable",
-    "UserNameInvalid",
     "Watch",
     "WatchCounters",
     "WatchedJob",

@@ -16,12 +16,6 @@ class NoSuchCluster(Missing):
     code = "no-such-cluster"
 
 
-class UserNameInvalid(Invalid):
-    """This is not the name of an ordinary user."""
-
-    code = "user-name-invalid"
-
-
 class PathInvalid(Invalid):
     """This is not a path."""
 

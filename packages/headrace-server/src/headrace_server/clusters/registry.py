@@ -10,9 +10,8 @@ import slurmrest
 from headrace_server.clusters.files import Files
 from headrace_server.clusters.files.sftp import SftpFiles
 from headrace_server.clusters.model import ClusterSettings, NoSuchCluster
-from headrace_server.clusters.user_name import checked_user
 from headrace_server.clusters.watch import Watch
-from headrace_server.kernel import Clock, Wakeups
+from headrace_server.kernel import Clock, Wakeups, checked_user_name
 
 TOKEN_LIFESPAN_S = 900
 SUBMISSION_LIFESPAN_S = 60
@@ -46,7 +45,7 @@ class Cluster:
         """Return Slurm as `user` sees it, with tokens of 15 minutes signed by the cluster's key. One pool for all."""
         view = self._views.get(user)
         if view is None:
-            view = self._service.acting_as(self._token(checked_user(user)))
+            view = self._service.acting_as(self._token(checked_user_name(user)))
             self._views[user] = view
             if len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)

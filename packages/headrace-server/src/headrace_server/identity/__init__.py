@@ -22,8 +22,6 @@ from headrace_server.identity.model import (
     SessionKind,
     TokenExpired,
     TokenUnknown,
-    UserNameInvalid,
-    checked_user_name,
 )
 from headrace_server.identity.pages import router as pages_router
 
@@ -44,9 +42,7 @@ __all__ = [
     "SessionKind",
     "TokenExpired",
     "TokenUnknown",
-    "UserNameInvalid",
     "api_router",
-    "checked_user_name",
     "current_person",
     "pages_router",
 ]

@@ -19,10 +19,9 @@ from headrace_server.identity.model import (
     SessionKind,
     TokenExpired,
     TokenUnknown,
-    checked_user_name,
     clean_label,
 )
-from headrace_server.kernel import Clock, Database, digest, new_id, new_secret
+from headrace_server.kernel import Clock, Database, checked_user_name, digest, new_id, new_secret
 
 NEW_LINK = "Ask an operator for a new one, or run `headrace-server login-link USER` where the server runs."
 

@@ -1,28 +1,20 @@
 """People and what proves who they are. Pure."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from headrace_server.kernel import Conflict, Forbidden, Invalid, Missing, Unauthenticated
+from headrace_server.kernel import Conflict, Forbidden, Missing, Unauthenticated
 
 Role = Literal["user", "operator"]
 SessionKind = Literal["browser", "token"]
 
-USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 LABEL_LENGTH = 100
 # Longer secrets are never ours; they are not even hashed, so a megabyte of header costs nothing.
 SECRET_LENGTH = 200
 LINK_TTL = timedelta(hours=12)
 BROWSER_TTL = timedelta(hours=12)
 TOKEN_TTL = timedelta(days=30)
-
-
-class UserNameInvalid(Invalid):
-    """This is not a user name."""
-
-    code = "user-name-invalid"
 
 
 class NoSuchAccount(Missing):
@@ -103,17 +95,6 @@ class Session:
     label: str
     created_at: datetime
     expires_at: datetime
-
-
-def checked_user_name(name: str) -> str:
-    """Return `name` if it is one that Linux and Slurm take for a user's, else raise `UserNameInvalid`."""
-    if USER_NAME.fullmatch(name) is None:
-        raise UserNameInvalid(
-            "A user name has 1 to 32 characters: lower-case letters, digits, _ and -, the first a letter or _.",
-            field="user",
-            asked=name[:64],
-        )
-    return name
 
 
 def clean_label(label: str) -> str:

@@ -19,6 +19,7 @@ from headrace_server.kernel.errors import (
 from headrace_server.kernel.keys import digest, new_id, new_secret, operation_key
 from headrace_server.kernel.leases import Lease, LeaseLost, Leases
 from headrace_server.kernel.loop import Controller, hold, reconcile
+from headrace_server.kernel.user_name import UserNameInvalid, checked_user_name
 from headrace_server.kernel.wakeups import LocalWakeups, PostgresWakeups, Subscription, Wakeups
 
 __all__ = [
@@ -42,8 +43,10 @@ __all__ = [
     "SystemClock",
     "Unauthenticated",
     "Unavailable",
+    "UserNameInvalid",
     "UtcDateTime",
     "Wakeups",
+    "checked_user_name",
     "digest",
     "hold",
     "metadata",

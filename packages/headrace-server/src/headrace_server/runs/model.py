@@ -206,6 +206,8 @@ class Run:
     waits: tuple[Wait, ...]
     after: tuple[After, ...]
     as_of: datetime | None
+    array_tasks: str | None = None
+    """The array's indexes as they were asked for: `0-23`, `5-9:2%4`."""
 
     @property
     def ended(self) -> bool:

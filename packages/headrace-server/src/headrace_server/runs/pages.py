@@ -14,6 +14,7 @@ from headrace_server.identity import CurrentPerson, Person, current_person
 from headrace_server.kernel import HeadraceError, SystemClock, Unauthenticated, Wakeups
 from headrace_server.kernel.problems import status_of
 from headrace_server.portal import Templates
+from headrace_server.runs.amounts import array_of
 from headrace_server.runs.model import LogChunk, Run, RunFilter, RunState, Stream
 from headrace_server.runs.pages_form import Typed, by_field, idempotency_key, opened, read_form, wish
 from headrace_server.runs.pages_live import PAGE, Reader, changed_rows, changed_run, events_answer
@@ -120,15 +121,20 @@ async def start_run(request: Request, person: CurrentPerson) -> Response:
     return RedirectResponse(f"/runs/{run.id}", HTTPStatus.SEE_OTHER)
 
 
+def _task_shown(run: Run, asked: int | None) -> int | None:
+    """Return the array task whose log is shown: the one asked for, else the first that failed, else the first."""
+    if run.array_tasks is None or asked is not None:
+        return asked if run.array else None
+    return run.failures[0].task if run.failures else array_of(run.array_tasks).ranges[0][0]
+
+
 @router.get("/runs/{run_id}")
 async def one_run(
     request: Request, person: CurrentPerson, run_id: str, stream: Stream = "out", task: int | None = None
 ) -> Response:
     """Show one run."""
     run = await _runs(request).get(person, run_id)
-    task = task if run.array else None
-    if run.array and task is None:
-        task = run.failures[0].task if run.failures else 0
+    task = _task_shown(run, task)
     chunk, log_error = await _log_tail(request, person, run, stream, task)
     return templates.page(
         request,

@@ -5,8 +5,8 @@ import asyncio
 import structlog
 
 import slurmrest
-from headrace_server.clusters import Cluster, FilesUnavailable, UserNameInvalid
-from headrace_server.kernel import Clock, Database, Lease, Wakeups
+from headrace_server.clusters import Cluster, FilesUnavailable
+from headrace_server.kernel import Clock, Database, Lease, UserNameInvalid, Wakeups
 from headrace_server.runs import store
 from headrace_server.runs.model import Reason
 from headrace_server.runs.steps import Steps

@@ -73,6 +73,7 @@ def run_of(
         waits=waits_of(moments, record.state, why, record.queue_reason, now),
         after=after,
         as_of=as_of,
+        array_tasks=record.array_tasks,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncssh
 
 from headrace_server.clusters.model import FilesUnavailable
-from headrace_server.clusters.user_name import checked_user
+from headrace_server.kernel import checked_user_name
 
 VALID_S = 300
 # The login host's clock may be a little behind ours.
@@ -32,7 +32,7 @@ class CertificateAuthority:
     def sign(self, user: str, now: datetime) -> UserKey:
         """Return a new key with a certificate for `user`. Raise `FilesUnavailable` if the authority cannot sign."""
         # An empty list of principals would be good for every user, so the name is checked right here.
-        principal = checked_user(user)
+        principal = checked_user_name(user)
         ends_at = now + timedelta(seconds=VALID_S - BACKDATED_S)
         try:
             authority = asyncssh.read_private_key(self._key_file)

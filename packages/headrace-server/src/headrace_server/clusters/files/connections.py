@@ -11,8 +11,7 @@ import structlog
 
 from headrace_server.clusters.files.certificates import CertificateAuthority
 from headrace_server.clusters.model import ClusterSettings, FilesUnavailable
-from headrace_server.clusters.user_name import checked_user
-from headrace_server.kernel import Clock
+from headrace_server.kernel import Clock, checked_user_name
 
 CONNECT_TIMEOUT_S = 4.0
 IDLE_S = 60.0
@@ -61,7 +60,7 @@ class Connections:
     @asynccontextmanager
     async def open(self, user: str) -> AsyncGenerator[asyncssh.SFTPClient]:
         """Lend `user`'s session. Raise `FilesUnavailable` if the login host does not let us in."""
-        place = self._places.setdefault(checked_user(user), _Place())
+        place = self._places.setdefault(checked_user_name(user), _Place())
         place.waiting += 1
         try:
             async with place.lock:
