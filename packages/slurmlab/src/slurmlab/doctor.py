@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurmlab.config import DEFAULT_RELEASE, RELEASES
 from slurmlab.engine import Engine, find_engine, require_network
 from slurmlab.errors import LabError, PrerequisiteMissing
-from slurmlab.images import debian_mirror, registry_answers
+from slurmlab.images import debian_mirror
+from slurmlab.registry import debian_image
 
 FREE_DISK_GIB = 3
 ENGINE_PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables", "nftables")
@@ -130,7 +132,7 @@ def _network_tools() -> Finding:
 
 
 def _base_image() -> Finding:
-    if registry_answers():
+    if _registry_answers():
         return Finding("base image", ok=True, sentence="A container registry can be reached.")
     lacking = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
     if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
@@ -145,6 +147,13 @@ def _base_image() -> Finding:
         )
     mirror = "this machine's own Debian mirror" if debian_mirror() else "Debian's default mirror"
     return Finding("base image", ok=True, sentence=f"No registry; mmdebstrap will build it from {mirror}.")
+
+
+def _registry_answers() -> bool:
+    try:
+        return debian_image(find_engine(), RELEASES[DEFAULT_RELEASE].suite) is not None
+    except PrerequisiteMissing:
+        return False
 
 
 def _limits() -> Finding:

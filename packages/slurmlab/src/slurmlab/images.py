@@ -16,6 +16,7 @@ from pathlib import Path
 from slurmlab.config import RELEASES, SlurmRelease
 from slurmlab.engine import Engine
 from slurmlab.errors import ImageBuildFailed, PrerequisiteMissing
+from slurmlab.registry import debian_image
 from slurmlab.state import locked
 
 Say = Callable[[str], None]
@@ -156,23 +157,13 @@ def _base_image(engine: Engine, release: SlurmRelease, say: Say, *, rebuild: boo
     base = f"{REPOSITORY}/base:{release.suite}-{_digest(('apt.conf', 'dpkg.cfg'))}"
     if _exists(engine, base) and not rebuild:
         return base
-    registry = f"docker.io/library/debian:{release.suite}-slim"
-    if registry_answers():
+    if registry := debian_image(engine, release.suite):
         say(f"base image: pulling {registry}")
         if engine.attempt("pull", registry, timeout_s=120).returncode == 0:
             engine.call("tag", registry, base)
             return base
     _debootstrap(engine, release, base, say)
     return base
-
-
-def registry_answers() -> bool:
-    """Whether the registry's name resolves; an engine's own retries would take most of a minute to find out."""
-    try:
-        done = subprocess.run(["getent", "ahosts", "registry-1.docker.io"], capture_output=True, timeout=3, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
 
 
 def _debootstrap(engine: Engine, release: SlurmRelease, base: str, say: Say) -> None:
