@@ -22,7 +22,7 @@ up: setup  ## Bring up a lab, the API and the portal, in the background; prints 
 down:  ## Stop what `make up` or `make demo` started, the lab too
 	@scripts/bootstrap
 	@.venv/bin/headrace-server down
-	@.venv/bin/slurmlab down headrace
+	@for lab in headrace headrace-2411; do .venv/bin/slurmlab down $$lab; done
 
 test: setup  ## Run everything: lint, types, contracts, unit tests, real Slurm of both versions, PostgreSQL, browser
 	@scripts/test
